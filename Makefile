@@ -1,0 +1,47 @@
+# make demo   set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
+# make test   set up and run every test
+# make check  format, lint, types
+# make clean  remove what the other targets made
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: setup demo test check format clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: expected Python 3.10 or later as PYTHON. Received: $$($(PYTHON) --version)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m tools.make_phantoms --output_dir=$(DEMO)/phantoms --count=240
+	$(BIN)/python -m tools.make_tfrecords --dicom_dir=$(DEMO)/phantoms/dicom --annotations=$(DEMO)/phantoms/train-rle.csv \
+	  --patient_map=$(DEMO)/phantoms/patient-map.csv --output_dir=$(DEMO)/tfrecords --image_size=256 --num_shards=2
+	$(BIN)/python -m ptxtf.train --flagfile=demo.flags --records_dir=$(DEMO)/tfrecords --run_dir=$(DEMO)/run
+	$(BIN)/python -m ptxtf.evaluate --run_dir=$(DEMO)/run --records_dir=$(DEMO)/tfrecords --output_dir=$(DEMO)/test
+	sed -n '2,7p' $(DEMO)/test/images.csv | cut -d, -f1 | while read id; do find $(DEMO)/phantoms -name $$id.dcm; done | \
+	  xargs $(BIN)/python -m ptxtf.predict --run_dir=$(DEMO)/run --output_dir=$(DEMO)/predictions
+	@echo
+	@echo "scores    $(DEMO)/test/report.html"
+	@echo "curves    $(DEMO)/run/curves.png"
+	@echo "overlays  $(DEMO)/predictions/*_overlay.png"
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv $(DEMO) build *.egg-info

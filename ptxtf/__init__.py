@@ -1,0 +1,45 @@
+"""ptxtf finds and outlines a pneumothorax on chest radiographs, in pure TensorFlow.
+
+The way of the data, and the room that each step lives in:
+
+    DICOM + csv ─► Case ─► TFRecord shard ─► Example ─► Batch ─► preprocess ─► model ─► loss, metric ─► report
+    data.dicom     data.     data.example     data.      data.    preprocess    models   training        evaluation
+    data.rle       splits    data.shards      example    dataset  ops
+    data.annotations         data.convert                (host)   (device, XLA)
+
+A trained run is applied by `inference`. What a user can set is a field of a dataclass in `config`, and `flags` makes a
+command-line flag of each. The command lines are `ptxtf.train`, `ptxtf.evaluate` and `ptxtf.predict`, and in a checkout
+`tools.make_phantoms`, `tools.make_tfrecords` and `tools.check_tfrecords`.
+
+Arrays: `images` uint8 0..255 (bright = dense) until preprocessing, float32 0..1 after it; `masks` of {0, 1}; both
+[B, H, W, 1]. `logits` and `probabilities` are the model's.
+
+Public names: `ptxtf.batches`, `ptxtf.data.examples`, `ptxtf.data.rle`, `ptxtf.data.annotations`, `ptxtf.data.dicom`,
+`ptxtf.ops`, `ptxtf.models`, `ptxtf.training.losses`, `ptxtf.training.metrics`, `ptxtf.inference.Predictor`. Rooms load
+when they are first used, so that `import ptxtf` costs nothing and fetches nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = [
+    "batches",
+    "config",
+    "data",
+    "evaluation",
+    "inference",
+    "models",
+    "ops",
+    "pipeline",
+    "preprocess",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "batches":
+        return importlib.import_module("ptxtf.pipeline").batches
+    if name in __all__:
+        return importlib.import_module(f"ptxtf.{name}")
+    raise AttributeError(f"module 'ptxtf' has no attribute {name!r}")

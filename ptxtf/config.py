@@ -1,0 +1,255 @@
+"""What a user can set: one frozen dataclass per stage, checked when made; field names are the flag names.
+
+Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here knows flags, files or
+TensorFlow. A field without a default must be given. `dataclasses.replace` makes a changed, checked copy.
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+Mode = Literal["whole", "patch"]
+
+
+def setting(help: str, default: Any = dataclasses.MISSING) -> Any:  # noqa: A002 (argparse's and absl's word for it)
+    """Return a dataclass field that carries its own help text."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def _check(condition: bool, expected: str, **received: object) -> None:
+    """Raise ValueError `expected …. Received: name=value` unless `condition` holds."""
+    if not condition:
+        came = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"expected {expected}. Received: {came}")
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        _check(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
+
+
+def _check_not_negative(**numbers: float) -> None:
+    for name, value in numbers.items():
+        _check(math.isfinite(value) and value >= 0, f"{name} of 0 or more", **{name: value})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomConfig:
+    """Synthetic radiographs."""
+
+    output_dir: str = setting("folder to write; gets dicom/, train-rle.csv and patient-map.csv")
+    count: int = setting("number of radiographs", 240)
+    positive_share: float = setting("share of them with a pneumothorax", 0.5)
+    phantom_size: int = setting("height and width in pixels", 1024)
+    seed: int = setting("the same seed gives the same files", 0)
+    workers: int = setting("processes; 0: one per core", 0)
+
+    def __post_init__(self) -> None:
+        _check_positive(count=self.count)
+        _check(self.phantom_size >= 64, "phantom_size of at least 64", phantom_size=self.phantom_size)
+        _check(0 <= self.positive_share <= 1, "positive_share in 0..1", positive_share=self.positive_share)
+        _check_not_negative(workers=self.workers, seed=self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """DICOMs and run-length masks to sharded TFRecords."""
+
+    dicom_dir: str = setting("folder with the DICOM files, at any depth")
+    annotations: str = setting("csv with one image id and one run-length mask a row; -1 means healthy")
+    output_dir: str = setting("folder for the shards and dataset.json", "tfrecords")
+    image_size: int = setting("stored height and width in pixels; 0 keeps each image's own", 512)
+    encoding: Literal["raw", "png", "source"] = setting(
+        "raw: plain bytes, fastest to read; png: a third of the size; source: the DICOM's own JPEG stream, untouched",
+        "raw",
+    )
+    num_shards: int = setting("shards per split", 8)
+    workers: int = setting("processes; 0: one per core", 0)
+    split: Literal["patient", "paper", "kfold"] = setting(
+        "patient: no patient in two splits, classes in balance; kfold: the same in --folds parts; "
+        "paper: the study's random 80/20 by image, which leaks patients",
+        "patient",
+    )
+    fractions: tuple[float, ...] = setting("train, val and test shares of --split patient", (0.7, 0.1, 0.2))
+    folds: int = setting("parts of --split kfold", 5)
+    patient_map: str = setting("csv image id -> patient, to keep a patient's images together", "")
+    patient_key: str = setting("secret behind the stored patient hashes; default: derived from the annotation file", "")
+    balance: float = setting("healthy images kept per positive one; 0 keeps all", 1.0)
+    seed: int = setting("seed of splits and balance; the same seed gives the same bytes", 0)
+    strict: bool = setting("stop at the first bad file instead of listing it in rejected.csv", False)
+
+    def __post_init__(self) -> None:
+        _check(
+            self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
+        )
+        _check(
+            not (self.encoding == "source" and self.image_size),
+            "--image_size=0 with --encoding=source, which keeps each image as it is",
+            image_size=self.image_size,
+        )
+        _check_positive(num_shards=self.num_shards)
+        _check_not_negative(workers=self.workers, balance=self.balance, seed=self.seed)
+        _check(
+            len(self.fractions) == 3
+            and min(self.fractions) >= 0
+            and math.isclose(sum(self.fractions), 1, abs_tol=1e-6),
+            "three fractions (train, val, test) that add up to 1",
+            fractions=self.fractions,
+        )
+        _check(self.folds >= 2, "at least 2 folds", folds=self.folds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """Records to host batches."""
+
+    records_dir: str = setting("folder that tools.make_tfrecords wrote")
+    train_split: str = setting("split to train on; several: fold1+fold2", "train")
+    val_split: str = setting("split that picks the best epoch; empty: keep the last one", "val")
+    image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
+    batch_size: int = setting("images (or patches) per training step, over all devices", 8)
+    cache: Literal["memory", "none"] = setting("keep decoded examples in memory after the first epoch", "memory")
+
+    def __post_init__(self) -> None:
+        _check(
+            self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
+        )
+        _check_positive(batch_size=self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """Host batches to model inputs (study: CLAHE, rotation, brightness, zoom, flip)."""
+
+    mode: Mode = setting("whole radiographs, or patches that are stitched back", "whole")
+    patch_size: int = setting("height and width of a patch in pixels", 128)
+    clahe: bool = setting("equalise contrast as OpenCV's CLAHE does", True)
+    clip_limit: float = setting("CLAHE's clip limit; 0: no clipping", 2.0)
+    tile_grid: tuple[int, ...] = setting("CLAHE's tiles: rows, columns", (8, 8))
+    rotation_degrees: tuple[float, ...] = setting("lowest and highest angle, either way round", (0.0, 20.0))
+    zoom: float = setting("largest change of scale: 0.1 is ±10 %", 0.10)
+    brightness: float = setting("largest change of brightness: 0.15 is ±15 %", 0.15)
+    flip_probability: float = setting("share of images mirrored left to right", 0.5)
+    preprocess_on: Literal["device", "host"] = setting("where this stage runs; the numbers are the same", "device")
+
+    def __post_init__(self) -> None:
+        _check_positive(patch_size=self.patch_size)
+        _check_not_negative(clip_limit=self.clip_limit)
+        _check(
+            len(self.tile_grid) == 2 and min(self.tile_grid) >= 1,
+            "tile_grid of two numbers (rows, columns), each at least 1",
+            tile_grid=self.tile_grid,
+        )
+        _check(
+            len(self.rotation_degrees) == 2 and 0 <= self.rotation_degrees[0] <= self.rotation_degrees[1] <= 180,
+            "rotation_degrees lowest,highest within 0..180",
+            rotation_degrees=self.rotation_degrees,
+        )
+        _check(0 <= self.zoom < 1, "zoom in 0..1", zoom=self.zoom)
+        _check(0 <= self.brightness < 1, "brightness in 0..1", brightness=self.brightness)
+        _check(0 <= self.flip_probability <= 1, "flip_probability in 0..1", flip_probability=self.flip_probability)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    backbone: str = setting("encoder: a name of ptxtf.models.BACKBONES", "resnet34")
+    weights: str = setting("encoder weights: imagenet, none, or a file", "imagenet")
+    decoder_filters: tuple[int, ...] = setting("filters of the five decoder blocks", (256, 128, 64, 32, 16))
+    input_scaling: Literal["family", "paper"] = setting(
+        "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
+    )
+    freeze_encoder: bool = setting("train the decoder only; batch statistics stay too", False)
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = setting(
+        "mixed_bfloat16 for recent CPUs, TPUs and GPUs, mixed_float16 for older GPUs", "float32"
+    )
+
+    def __post_init__(self) -> None:
+        _check(
+            len(self.decoder_filters) == 5 and min(self.decoder_filters) >= 1,
+            "five decoder_filters, each at least 1",
+            decoder_filters=self.decoder_filters,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop."""
+
+    run_dir: str = setting("folder for checkpoints, history.csv, TensorBoard events and the final model")
+    epochs: int = setting("passes over the training split", 75)
+    learning_rate: float = setting("Adam's step size (the highest, where a schedule changes it)", 1e-3)
+    schedule: Literal["constant", "cosine"] = setting("cosine: warm up, then fall to 0 along half a cosine", "constant")
+    warmup_epochs: float = setting("epochs of linear warm-up of --schedule=cosine", 1.0)
+    focal_weight: float = setting("weight of the focal loss", 1.0)
+    dice_weight: float = setting("weight of the Dice loss", 1.0)
+    focal_alpha: float = setting("focal loss: weight of foreground pixels; background gets 1 - alpha", 0.25)
+    focal_gamma: float = setting("focal loss: how strongly easy pixels are played down", 2.0)
+    xla: Literal["auto", "on", "off"] = setting("compile the model by XLA; auto: where an accelerator is", "auto")
+    seed: int = setting("seed of weights, order and augmentation", 0)
+    overlays: int = setting("validation cases drawn for TensorBoard after each epoch", 4)
+
+    def __post_init__(self) -> None:
+        _check_positive(epochs=self.epochs, learning_rate=self.learning_rate)
+        _check_not_negative(
+            warmup_epochs=self.warmup_epochs,
+            focal_weight=self.focal_weight,
+            dice_weight=self.dice_weight,
+            focal_gamma=self.focal_gamma,
+            seed=self.seed,
+            overlays=self.overlays,
+        )
+        _check(
+            self.focal_weight + self.dice_weight > 0,
+            "focal_weight or dice_weight above 0",
+            focal_weight=self.focal_weight,
+            dice_weight=self.dice_weight,
+        )
+        _check(0 <= self.focal_alpha <= 1, "focal_alpha in 0..1", focal_alpha=self.focal_alpha)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Probabilities to a mask."""
+
+    threshold: float = setting("a pixel at or above this probability is pneumothorax", 0.5)
+    min_area_px: int = setting("a smaller mask (all regions together, original pixels) counts as none", 0)
+
+    def __post_init__(self) -> None:
+        _check(0 < self.threshold < 1, "threshold between 0 and 1", threshold=self.threshold)
+        _check_not_negative(min_area_px=self.min_area_px)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """A trained run scored on one split."""
+
+    run_dir: str = setting("folder that ptxtf.train wrote")
+    records_dir: str = setting("folder that tools.make_tfrecords wrote")
+    output_dir: str = setting("folder for scores.json, images.csv and report.html")
+    split: str = setting("split to score; several: val+test", "test")
+    batch_size: int = setting("images per step", 8)
+    bootstrap: int = setting("resamples (by patient) behind each 95 % interval", 1000)
+    gallery: int = setting("cases drawn in the report", 12)
+    seed: int = setting("seed of the bootstrap", 0)
+
+    def __post_init__(self) -> None:
+        _check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
+        _check_not_negative(gallery=self.gallery, seed=self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """A trained run applied to files."""
+
+    run_dir: str = setting("folder that ptxtf.train wrote")
+    output_dir: str = setting("folder for masks, overlays, findings.csv and submission.csv")
+    batch_size: int = setting("images per step", 8)
+
+    def __post_init__(self) -> None:
+        _check_positive(batch_size=self.batch_size)
+
+
+RUN = (InputConfig, PreprocessConfig, ModelConfig, TrainConfig)
+"""The stages whose settings a training run consists of, in the order of `run.flags`."""

@@ -1,0 +1,30 @@
+"""Disk -> host batches: DICOM files and label tables become records, records become batches.
+
+| module      | from                      | to                                                       |
+|-------------|---------------------------|----------------------------------------------------------|
+| dicom       | one DICOM file            | `Radiograph`: uint8 pixels, bright = dense               |
+| rle         | SIIM run-length text      | uint8 mask of {0, 1}, and back                           |
+| annotations | csv                       | {image id: run-length rows}                              |
+| splits      | cases                     | named splits: by patient, k-fold, the study's own        |
+| source      | one file and its rows     | encoded image and mask (worker processes, no TensorFlow) |
+| example     | encoded image and mask    | one TFRecord, and back                                   |
+| shards      | records                   | shard files and dataset.json                             |
+| convert     | folder and csv            | a record directory: all of the above in order            |
+| dataset     | a record directory        | tf.data of examples and batches (uint8, on the host)     |
+| phantom     | a seed                    | synthetic radiographs with a known pneumothorax          |
+
+Modules load when first used: nothing here needs TensorFlow, pydicom or OpenCV until it is asked for.
+"""
+
+import importlib
+from typing import Any
+
+__all__ = ["annotations", "dataset", "dicom", "example", "examples", "phantom", "rle", "shards", "splits"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "examples":
+        return importlib.import_module("ptxtf.data.dataset").examples
+    if name in __all__:
+        return importlib.import_module(f"ptxtf.data.{name}")
+    raise AttributeError(f"module 'ptxtf.data' has no attribute {name!r}")

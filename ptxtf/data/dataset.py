@@ -1,0 +1,151 @@
+"""Record directory -> tf.data on the host: read, parse, decode, cache, shuffle, batch, prefetch. Nothing else.
+
+Flows in: the shards that dataset.json lists. Flows out: single examples (`examples`), or batches (`Split.batches`) of
+uint8 images and masks with one random seed per example. Pixels are not touched: that is the device's work
+(`ptxtf.preprocess`).
+
+An example's seed depends on the data set's seed, the epoch and the image id only, so it gets the same augmentation
+whatever the batch size, the order, the number of workers, or a restart.
+"""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from ptxtf.data import example, shards
+from ptxtf.errors import InputError
+
+_READERS = 4
+_SHUFFLE_UNCACHED = 1024
+
+Batch = Mapping[str, tf.Tensor]
+"""What `Split.batches` yields; see there."""
+
+
+def examples(
+    directory: pathlib.Path | str, split: str, *, full_mask: bool = False, image_size: int = 0
+) -> tf.data.Dataset:
+    """Read one split's examples, in the same order each time.
+
+    Args:
+      directory: record directory made by tools.make_tfrecords.
+      split: name of a split in dataset.json; several are joined by "+".
+      full_mask: give masks at the original size (default: the image's size).
+      image_size: height and width in pixels to resize images to; 0: as stored.
+
+    Returns:
+      Dataset of {"image": uint8 [H, W, 1], bright = dense, "mask": uint8 [H, W, 1] of {0, 1}, "image_id": string,
+      "patient": string (keyed hash), "view_position": string, "spacing_mm": float32 [2], row and column spacing of the
+      original pixels (nan = unknown), "original_size": int32 [2], "positive": bool}.
+
+    Raises:
+      InputError: no record directory, another schema, an unknown split, or a missing shard.
+
+    Example:
+      >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
+      ...     print(case["image_id"], case["image"].shape)
+    """
+    manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+    paths = [str(pathlib.Path(directory) / shard.name) for shard in manifest.shards(split)]
+    for path in paths:
+        if not pathlib.Path(path).is_file():
+            raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
+    size = image_size or manifest.image_size
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return example.parse(serialized, encoding=manifest.encoding, image_size=size, full_mask=full_mask)
+
+    files = tf.data.Dataset.from_tensor_slices(paths)
+    records = files.interleave(
+        tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    parsed = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
+
+
+class Split:
+    """One split, read for training or validation, decoded once and kept in memory.
+
+    Args:
+      directory: record directory made by tools.make_tfrecords.
+      split: name of a split in dataset.json; several are joined by "+".
+      image_size: height and width in pixels to resize to; 0: as stored.
+      cache: keep the decoded examples in memory after the first pass.
+
+    Attributes:
+      images: number of images.
+      image_size: height and width of every image in pixels.
+
+    Raises:
+      InputError: as `examples`, and where stored images differ in size and no `image_size` is given.
+    """
+
+    def __init__(self, directory: pathlib.Path | str, split: str, *, image_size: int = 0, cache: bool = True) -> None:
+        manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+        self.images = manifest.images(split)
+        self.image_size = image_size or manifest.image_size
+        if not self.image_size:
+            raise InputError(
+                f"{directory}: expected --image_size, as its images keep their own sizes. Received: image_size=0"
+            )
+        self._cached = cache
+        dataset = examples(directory, split, image_size=self.image_size).map(_keep_for_training)
+        self._examples = dataset.cache() if cache else dataset
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of training batches in an epoch; raise InputError where not even one is full."""
+        if self.images < batch_size:
+            raise InputError(
+                f"expected at least --batch_size={batch_size} images in the training split. Received: {self.images}"
+            )
+        return self.images // batch_size
+
+    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
+        """Return one epoch of batches.
+
+        Args:
+          batch_size: images per batch.
+          training: shuffle by (seed, epoch) and drop what does not fill a batch; otherwise keep the order and fill the
+            last batch up with black images whose image_id is empty, so that every batch has one shape.
+          seed: seed of the order and of the augmentation.
+          epoch: number of the pass; another epoch has another order and other augmentation.
+
+        Returns:
+          Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
+          "seed": int32 [B, 2]}.
+        """
+        epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
+        dataset = self._examples
+        if training:
+            window = self.images if self._cached else min(self.images, _SHUFFLE_UNCACHED)
+            dataset = dataset.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
+            dataset = dataset.batch(batch_size, drop_remainder=True)
+        else:
+            shapes = {"image": [self.image_size] * 2 + [1], "mask": [self.image_size] * 2 + [1], "image_id": []}
+            dataset = dataset.batch(batch_size).map(lambda batch: _fill(batch, batch_size, shapes))
+        dataset = dataset.map(lambda batch: {**batch, "seed": _seeds(batch["image_id"], epoch_seed)})
+        options = tf.data.Options()
+        options.deterministic = True
+        return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _keep_for_training(case: Batch) -> dict[str, tf.Tensor]:
+    return {name: case[name] for name in ("image", "mask", "image_id")}
+
+
+def _fill(batch: Batch, size: int, shapes: Mapping[str, list[int]]) -> dict[str, tf.Tensor]:
+    """Fill a batch up to `size` examples with zeros (and empty ids)."""
+    filled = {}
+    for name, value in batch.items():
+        missing = size - tf.shape(value)[0]
+        filler = tf.zeros([missing, *shapes[name]], value.dtype)
+        filled[name] = tf.ensure_shape(tf.concat([value, filler], axis=0), [size, *shapes[name]])
+    return filled
+
+
+def _seeds(image_ids: tf.Tensor, epoch_seed: int) -> tf.Tensor:
+    """Return one seed per example, int32 [B, 2], from the epoch's seed and the image ids."""
+    hashes = tf.cast(tf.strings.to_hash_bucket_fast(image_ids, 2**31 - 1), tf.int32)
+    return tf.stack([tf.fill(tf.shape(hashes), epoch_seed), hashes], axis=1)

@@ -1,0 +1,125 @@
+"""A record directory on disk: shard names, whole-or-not-at-all writing, and dataset.json.
+
+    train-00000-of-00008.tfrecord … test-00007-of-00008.tfrecord, dataset.json, rejected.csv
+
+dataset.json (`Manifest`) says what the shards hold; a reader trusts nothing else.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from ptxtf import files
+from ptxtf.errors import InputError
+
+MANIFEST = "dataset.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One shard file: its name, number of records and positives, and the SHA-256 of its bytes."""
+
+    name: str
+    images: int
+    positives: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What dataset.json holds: the schema's version, the stored images' size and encoding, the shards of each split."""
+
+    schema_version: int
+    image_size: int
+    encoding: str
+    splits: dict[str, tuple[Shard, ...]]
+    flags: dict[str, Any] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """Return the shards of a split, or of several: "fold1+fold2"."""
+        names = split.split("+")
+        for name in names:
+            if name not in self.splits:
+                raise InputError(f"expected a split of {', '.join(self.splits)}. Received: split={name!r}")
+        return tuple(shard for name in names for shard in self.splits[name])
+
+    def images(self, split: str) -> int:
+        """Return the number of images in a split."""
+        return sum(shard.images for shard in self.shards(split))
+
+    def positives(self, split: str) -> int:
+        """Return the number of images with a pneumothorax in a split."""
+        return sum(shard.positives for shard in self.shards(split))
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """Return the file name of shard `index` of `count`, as TensorFlow Datasets writes it."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def write_shard(path: pathlib.Path, records: Iterable[tuple[bytes, bool]]) -> Shard:
+    """Write records to `path`, whole or not at all, and return what the manifest says of them.
+
+    Args:
+      path: the shard's final place.
+      records: (serialized record, whether it is positive), in order.
+    """
+    images = positives = 0
+    with files.atomic(path) as temporary:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for serialized, positive in records:
+                writer.write(serialized)
+                images += 1
+                positives += positive
+        digest = sha256(temporary)
+    return Shard(name=path.name, images=images, positives=positives, sha256=digest)
+
+
+def read_manifest(directory: pathlib.Path | str, *, schema_version: int) -> Manifest:
+    """Read dataset.json.
+
+    Raises:
+      InputError: no such file, not readable as one, or of another schema version than `schema_version`.
+    """
+    path = pathlib.Path(directory) / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: expected a record directory made by tools.make_tfrecords. Received: no such file"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected JSON. Received: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != schema_version:
+        raise InputError(
+            f"{path}: expected schema_version {schema_version}; convert again with this ptxtf. "
+            f"Received: schema_version={version!r}"
+        )
+    try:
+        splits = {name: tuple(Shard(**shard) for shard in shards) for name, shards in content.pop("splits").items()}
+        return Manifest(splits=splits, **content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: expected the keys of a ptxtf data set. Received: {error}") from None
+
+
+def write_manifest(directory: pathlib.Path | str, manifest: Manifest) -> pathlib.Path:
+    """Write dataset.json and return its path."""
+    path = pathlib.Path(directory) / MANIFEST
+    files.write_json(path, dataclasses.asdict(manifest))
+    return path
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""A trained run and a split -> scores.json, images.csv and report.html: what `ptxtf.evaluate` does."""
+
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from ptxtf import files, pictures
+from ptxtf.config import EvaluateConfig, MaskConfig
+from ptxtf.data.dataset import examples
+from ptxtf.errors import InputError
+from ptxtf.evaluation import report, scores
+from ptxtf.inference import masks
+from ptxtf.inference.predictor import Predictor
+
+_PICTURE_SIZE = 420
+
+Case = Mapping[str, Any]
+"""One example as `ptxtf.data.examples(full_mask=True)` gives it, in NumPy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` wrote, and the summary of `scores.summarize`."""
+
+    directory: pathlib.Path
+    summary: Mapping[str, Any]
+
+
+def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
+    """Score a run on a split at the original size, and write the report.
+
+    Raises:
+      InputError: no finished run, no records, an unknown or empty split.
+    """
+    predictor = Predictor.load(config.run_dir)
+    dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
+    rows = [
+        scores.score(
+            case["mask"],
+            masks.decide(probabilities, rule),
+            image_id=case["image_id"],
+            patient=case["patient"],
+            probability=round(float(probabilities.max()), 6),
+        )
+        for case, probabilities in _predict(predictor, dataset, config.batch_size, title="scoring")
+    ]
+    if not rows:
+        raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
+    summary = scores.summarize(rows, resamples=config.bootstrap, seed=config.seed)
+    gallery = _draw_gallery(predictor, dataset, choose_gallery(rows, config.gallery), rule)
+    directory = pathlib.Path(config.output_dir)
+    settings = {**dataclasses.asdict(config), **dataclasses.asdict(rule)}
+    _write_rows(directory / "images.csv", rows)
+    files.write_json(directory / "scores.json", {"summary": _plain(summary), "settings": settings})
+    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings))
+    return Evaluation(directory, summary)
+
+
+def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[scores.ImageScore, str]]:
+    """Choose cases worth a look: worst, middle and best positives in equal parts, and the largest false alarms.
+
+    Returns:
+      Up to `count` (row, why it was chosen), each row once.
+    """
+    positives = sorted((row for row in rows if row.positive), key=lambda row: row.dice)
+    alarms = sorted(
+        (row for row in rows if not row.positive and row.predicted_area_px), key=lambda row: -row.predicted_area_px
+    )
+    part = math.ceil(count / 4)
+    middle = max(0, (len(positives) - part) // 2)
+    candidates = [
+        *((row, "missed" if not row.predicted_area_px else "worst") for row in positives[:part]),
+        *((row, "middle") for row in positives[middle : middle + part]),
+        *((row, "best") for row in positives[::-1][:part]),
+        *((row, "false alarm") for row in alarms[:part]),
+    ]
+    chosen: dict[str, tuple[scores.ImageScore, str]] = {}
+    for row, why in candidates:
+        chosen.setdefault(row.image_id, (row, why))
+    return list(chosen.values())[:count]
+
+
+def _predict(
+    predictor: Predictor, dataset: tf.data.Dataset, batch_size: int, *, title: str
+) -> Iterator[tuple[Case, np.ndarray]]:
+    """Yield each example with its probabilities at the original size, float32 [H, W]."""
+    cases = dataset.as_numpy_iterator()
+    with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
+        while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
+            filler = [np.zeros_like(group[0]["image"])] * (batch_size - len(group))  # one shape, one compiled program
+            probabilities = predictor(np.stack([case["image"] for case in group] + filler))
+            for case, single in zip(group, probabilities, strict=False):
+                yield case, tf.image.resize(single, case["mask"].shape, method="bilinear").numpy()[..., 0]
+            bar.update(len(group))
+
+
+def _plain_case(case: Case) -> Case:
+    texts = {name: case[name].decode() for name in ("image_id", "patient", "view_position")}
+    return {**case, **texts, "mask": case["mask"][..., 0]}
+
+
+def _draw_gallery(
+    predictor: Predictor,
+    dataset: tf.data.Dataset,
+    chosen: Sequence[tuple[scores.ImageScore, str]],
+    rule: MaskConfig,
+) -> list[report.Figure]:
+    """Predict the chosen cases once more and draw them, in the order chosen."""
+    if not chosen:
+        return []
+    ids = tf.constant([row.image_id for row, _ in chosen])
+    few = dataset.filter(lambda case: tf.reduce_any(case["image_id"] == ids))
+    few = few.apply(tf.data.experimental.assert_cardinality(len(chosen)))
+    drawn = {
+        case["image_id"]: _draw(case, masks.decide(probabilities, rule))
+        for case, probabilities in _predict(predictor, few, len(chosen), title="drawing")
+    }
+    return [report.Figure(png=drawn[row.image_id], row=row, why=why) for row, why in chosen]
+
+
+def _draw(case: Case, predicted_mask: np.ndarray) -> bytes:
+    """Return a PNG of the radiograph, with truth and prediction drawn at the picture's size."""
+    image = pictures.enlarge(case["image"][..., 0], predicted_mask.shape)
+    return pictures.png(
+        pictures.shrink(pictures.overlay(image, mask=case["mask"], predicted_mask=predicted_mask), _PICTURE_SIZE)
+    )
+
+
+def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary as JSON can hold it: nan, which JSON lacks, becomes null."""
+    return {
+        name: {key: None if math.isnan(number) else number for key, number in dataclasses.asdict(value).items()}
+        if isinstance(value, scores.Mean)
+        else value
+        for name, value in summary.items()
+    }
+
+
+def _write_rows(path: pathlib.Path, rows: Sequence[scores.ImageScore]) -> None:
+    files.write_csv(
+        path, [field.name for field in dataclasses.fields(scores.ImageScore)], map(dataclasses.astuple, rows)
+    )

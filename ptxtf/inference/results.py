@@ -1,0 +1,107 @@
+"""Files -> masks, overlays, findings.csv and submission.csv: what `ptxtf.predict` does.
+
+<image id>_mask.png     uint8 {0, 255} at the file's own size
+<image id>_overlay.png  the radiograph with the mask's outline
+findings.csv            one row per file, see `ptxtf.inference.findings.Finding`
+submission.csv          ImageId,EncodedPixels in SIIM's run-length form; -1: no pneumothorax
+rejected.csv            files that could not be read, each with the reason
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tqdm
+
+from ptxtf import files, pictures
+from ptxtf.config import MaskConfig, PredictConfig
+from ptxtf.data import rle
+from ptxtf.errors import InputError
+from ptxtf.inference import findings, masks, radiographs
+from ptxtf.inference.predictor import Predictor
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What `predict` wrote: the findings, and the files it could not read."""
+
+    directory: pathlib.Path
+    findings: tuple[findings.Finding, ...]
+    rejected: tuple[tuple[pathlib.Path, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Film:
+    path: pathlib.Path
+    image_id: str
+    pixels: np.ndarray
+
+
+def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Results:
+    """Apply a trained run to files and folders of DICOM, PNG or JPEG.
+
+    Raises:
+      InputError: no finished run, nothing to read, or not one file that can be read.
+    """
+    paths = radiographs.find(names)
+    predictor = Predictor.load(config.run_dir)
+    directory = pathlib.Path(config.output_dir)
+    found: list[findings.Finding] = []
+    encoded: list[tuple[str, str]] = []
+    rejected: list[tuple[pathlib.Path, str]] = []
+    with tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar:
+        for group in _groups(_read(paths, rejected), config.batch_size):
+            for film, probabilities in zip(group, _probabilities(predictor, group, config.batch_size), strict=False):
+                mask = masks.decide(probabilities, rule)
+                found.append(findings.describe(mask, probabilities, image_id=film.image_id, path=film.path))
+                encoded.append((film.image_id, rle.encode(mask)))
+                _write_pictures(directory, film, mask, found[-1])
+            bar.update(len(group))
+    files.write_csv(directory / "rejected.csv", ["file", "reason"], rejected)
+    if not found:
+        raise InputError(f"expected at least one readable file. Received: {rejected[0][1]}")
+    columns = [field.name for field in dataclasses.fields(findings.Finding)]
+    files.write_csv(directory / "findings.csv", columns, [dataclasses.astuple(finding) for finding in found])
+    files.write_csv(directory / "submission.csv", ["ImageId", "EncodedPixels"], encoded)
+    return Results(directory, tuple(found), tuple(rejected))
+
+
+def _read(paths: Sequence[pathlib.Path], rejected: list[tuple[pathlib.Path, str]]) -> Iterator[_Film]:
+    """Yield the files that can be read; list the others."""
+    seen: dict[str, pathlib.Path] = {}
+    for path in paths:
+        try:
+            image_id, pixels = radiographs.read(path)
+        except InputError as error:
+            rejected.append((path, str(error)))
+            continue
+        if image_id in seen:
+            rejected.append((path, f"{path}: expected each image id once. Received: {image_id}, as {seen[image_id]}"))
+            continue
+        seen[image_id] = path
+        yield _Film(path, image_id, pixels)
+
+
+def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:
+    """Yield up to `size` neighbours of one shape."""
+    for _, alike in itertools.groupby(films, key=lambda film: film.pixels.shape):
+        while group := list(itertools.islice(alike, size)):
+            yield group
+
+
+def _probabilities(predictor: Predictor, group: Sequence[_Film], size: int) -> np.ndarray:
+    """Return [size, H, W]; the group is filled up to `size`, so that one compiled program serves all of them."""
+    images = np.stack([film.pixels for film in group])
+    filled = np.concatenate([images, np.zeros((size - len(group), *images.shape[1:]), np.uint8)])
+    return predictor(filled[..., np.newaxis]).numpy()[..., 0]
+
+
+def _write_pictures(directory: pathlib.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:
+    name = re.sub(r"[^\w.-]", "_", film.image_id)
+    title = f"pneumothorax {finding.probability:.2f}" if finding.pneumothorax else f"none ({finding.probability:.2f})"
+    drawn = pictures.overlay(film.pixels, predicted_mask=mask, title=title)
+    files.write_bytes(directory / f"{name}_mask.png", pictures.png(mask * 255))
+    files.write_bytes(directory / f"{name}_overlay.png", pictures.png(drawn))

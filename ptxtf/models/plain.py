@@ -1,0 +1,53 @@
+"""A small plain encoder for demonstrations and tests on a CPU: no ImageNet weights, half a million parameters.
+
+In: images, float [B, H, W, C] in 0..1. Out: features, float [B, H/32, W/32, 128].
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+
+def plain_encoder(
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    *,
+    filters: tuple[int, ...] = (16, 32, 64, 96, 128),
+    name: str = "tiny",
+) -> keras.Model:
+    """Build an encoder of two 3x3 convolutions per level, each level at half the size of the one before.
+
+    Args:
+        input_shape: (height, width, channels) of the images in pixels, None where any will do.
+        filters: channels of each level, at strides 2, 4, 8, ...
+        name: of the model.
+
+    Returns:
+        A keras.Model whose level n ends in the layer `level<n>_relu2`, at stride 2**n.
+
+    Example:
+        >>> plain_encoder().get_layer("level2_relu2").output.shape
+        (None, None, None, 32)
+    """
+    images = x = keras.Input(input_shape, name="images")
+    for level, level_filters in enumerate(filters, start=1):
+        # The first level halves by a strided convolution: pooling would throw pixels away before any filter saw them.
+        if level > 1:
+            x = layers.MaxPooling2D(2, name=f"level{level}_pool")(x)
+        x = _conv_bn_relu(x, level_filters, stride=2 if level == 1 else 1, level=level, number=1)
+        x = _conv_bn_relu(x, level_filters, stride=1, level=level, number=2)
+    return keras.Model(images, x, name=name)
+
+
+def _conv_bn_relu(x: keras.KerasTensor, filters: int, *, stride: int, level: int, number: int) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters,
+        3,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_uniform",
+        name=f"level{level}_conv{number}",
+    )(x)
+    x = layers.BatchNormalization(name=f"level{level}_bn{number}")(x)
+    return layers.Activation("relu", name=f"level{level}_relu{number}")(x)

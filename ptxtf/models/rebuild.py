@@ -1,0 +1,70 @@
+"""Rebuilding a Keras model with some of its layers changed.
+
+In: a functional keras.Model. Out: another one of the same graph with layers of our choice, the same weights, and
+layer names that do not depend on what else was built before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+LayerChange = Callable[[keras.Layer, dict[str, Any]], keras.Layer]
+
+
+def rebuild(model: keras.Model, change: LayerChange, *, inputs: keras.KerasTensor | None = None) -> keras.Model:
+    """Build a model anew, layer by layer, and copy its weights.
+
+    Args:
+        model: functional, or sequential and built. It is left as it is.
+        change: called with each layer and the config (with its new name) that it would be rebuilt from; gives the
+            layer to put there, which must have the same weights.
+        inputs: what to build upon, where that is not to be like the model's own input.
+
+    Returns:
+        A keras.Model with the same name, outputs of the same structure, and the same weights.
+    """
+    names = _stable_names(model.layers)
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
+
+    def rebuild_layer(layer: keras.Layer) -> keras.Layer:
+        if not isinstance(layer, keras.Layer):
+            return layer  # a bare operation such as keras.ops.add: nothing to change
+        config = layer.get_config()
+        config["name"] = names.get(id(layer), layer.name)
+        pairs.append((layer, change(layer, config)))
+        return pairs[-1][1]
+
+    twin = keras.models.clone_model(model, input_tensors=inputs, clone_function=rebuild_layer, recursive=True)
+    for old, new in pairs:
+        new.set_weights(old.get_weights())
+        finalize(new)
+    return twin
+
+
+def finalize(layer: keras.Layer) -> None:
+    """Let a layer that derives values from its weights (keras.layers.Normalization) derive them from new ones."""
+    if hasattr(layer, "finalize_state"):
+        layer.finalize_state()
+
+
+def _stable_names(layers: Iterable[keras.Layer]) -> dict[int, str]:
+    """Number anew, from none, the layers that Keras named: its counters run on from model to model.
+
+    Returns:
+        id of layer -> name, in the order of Keras' numbers: `conv2d_94`, `conv2d_95` -> `conv2d`, `conv2d_1`.
+    """
+    numbered: dict[str, list[tuple[int, int]]] = {}
+    for layer in layers:
+        stem, _, number = layer.name.rpartition("_")
+        if not number.isdigit():
+            stem, number = layer.name, "0"
+        if stem.replace("_", "") == type(layer).__name__.lower():
+            numbered.setdefault(stem, []).append((int(number), id(layer)))
+    return {
+        key: f"{stem}_{rank}" if rank else stem
+        for stem, group in numbered.items()
+        for rank, (_, key) in enumerate(sorted(group))
+    }

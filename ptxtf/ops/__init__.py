@@ -1,0 +1,29 @@
+"""Image operations: pure functions on batches, the same eagerly, in `tf.function`, in `tf.data` and compiled by XLA.
+
+Values, once for all of them:
+
+- An image batch is [B, H, W, C]. uint8 runs from 0 to 255; float32 usually from 0 to 1, but no operation needs that.
+- No operation clips, scales or casts silently: its docstring says what comes out. `ptxtf.preprocess` decides.
+- Coordinates are (row, column) in pixels, sizes (height, width), grids (rows, columns).
+- Chance comes in by `seeds`, int32 [B, 2], one per example, and an example's parameters depend on its own seed alone.
+  A `draw_…` function turns seeds into parameters and another applies them, so that an image and its mask share them.
+
+They take plain arguments and know no configuration, flag or file. Wrong arguments raise `ValueError`.
+"""
+
+from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
+from ptxtf.ops.clahe import clahe
+from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
+from ptxtf.ops.patches import extract_patches, stitch_patches
+
+__all__ = [
+    "adjust_brightness",
+    "affine_matrices",
+    "clahe",
+    "draw_affine",
+    "draw_brightness",
+    "extract_patches",
+    "stitch_patches",
+    "to_unit_range",
+    "warp_affine",
+]

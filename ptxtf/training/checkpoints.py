@@ -1,0 +1,81 @@
+"""The state of a run <-> files, so that a stopped run goes on and a finished one can be used.
+
+Flows in: model and optimizer after each epoch. Flows out: checkpoints, the best weights, model.keras (`ptxtf.rundir`).
+An epoch that was interrupted is run again from its start; as order and augmentation depend on (seed, epoch) alone, the
+result is that of an uninterrupted run.
+"""
+
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from ptxtf import files, rundir
+from ptxtf.errors import InputError
+
+
+class RunState:
+    """Weights, optimizer, finished epochs and best score of a run, kept in its folder.
+
+    Args:
+      run_dir: the run's folder.
+      model: the network.
+      optimizer: built for the model's trainable variables.
+    """
+
+    def __init__(self, run_dir: pathlib.Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        self._run_dir = run_dir
+        self._model = model
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+        self._best = tf.Variable(float("-inf"), dtype=tf.float32, trainable=False, name="best")
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=self._epoch, best=self._best)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / rundir.CHECKPOINTS), max_to_keep=2)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return int(self._epoch)
+
+    @property
+    def best(self) -> float:
+        """Highest validation score so far; minus infinity before the first."""
+        return float(self._best)
+
+    def restore(self) -> bool:
+        """Load the newest checkpoint; return whether there was one."""
+        if self._manager.latest_checkpoint is None:
+            return False
+        try:
+            self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise InputError(
+                f"{self._manager.latest_checkpoint}: expected a checkpoint of this network. "
+                f"Received: {str(error).splitlines()[0]}"
+            ) from None
+        return True
+
+    def save(self, *, score: float | None) -> None:
+        """Note one more finished epoch; keep its weights if its validation score is the best (None: no validation)."""
+        if score is not None and score > self.best:
+            self._best.assign(score)
+            with files.atomic(self._run_dir / rundir.BEST) as temporary:
+                _save_weights(self._model, temporary)
+        self._epoch.assign_add(1)
+        self._manager.save(checkpoint_number=self._epoch)
+
+    def finish(self) -> pathlib.Path:
+        """Write model.keras with the best weights and return its path."""
+        if (self._run_dir / rundir.BEST).exists():
+            self._model.load_weights(self._run_dir / rundir.BEST)
+        path = self._run_dir / rundir.MODEL
+        with files.atomic(path) as temporary:
+            self._model.save(temporary.with_suffix(".keras"))
+            temporary.with_suffix(".keras").replace(temporary)
+        return path
+
+
+def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
+    """Save weights under a name that Keras accepts, then rename to `path`."""
+    accepted = path.with_name(path.name + ".weights.h5")
+    model.save_weights(accepted)
+    accepted.replace(path)

@@ -1,0 +1,179 @@
+"""Settings -> a trained run: the loop over epochs, and everything that stands around it.
+
+records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, TensorBoard ─► model.keras
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+import tqdm
+
+from ptxtf import models, rundir
+from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
+from ptxtf.data.dataset import Split
+from ptxtf.errors import InputError
+from ptxtf.inference.predictor import Predictor, xla_pays
+from ptxtf.training import checkpoints, history, losses, metrics, schedules, steps, watch
+
+
+def train(
+    inputs: InputConfig, preprocessing: PreprocessConfig, network: ModelConfig, training: TrainConfig
+) -> pathlib.Path:
+    """Train a network, or go on with a run that was stopped; return the run's folder.
+
+    Reads the splits that `inputs` names; writes run.flags, checkpoints, history.csv, TensorBoard events, curves.png and
+    model.keras to `training.run_dir`.
+
+    Raises:
+      InputError: settings that do not fit the records, the backbone or the run's folder.
+    """
+    run_dir = pathlib.Path(training.run_dir)
+    train_split = _open(inputs, inputs.train_split)
+    val_split = _open(inputs, inputs.val_split) if inputs.val_split else None
+    inputs = dataclasses.replace(inputs, image_size=train_split.image_size)  # run.flags tells what "as stored" was
+    run_dir.mkdir(parents=True, exist_ok=True)
+    rundir.write_flags(run_dir, (inputs, preprocessing, network, training))
+
+    keras.utils.set_random_seed(training.seed)
+    steps_per_epoch = train_split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
+    strategy = _strategy()
+    with strategy.scope():
+        model = build_model(network)
+        optimizer = _optimizer(training, network, steps_per_epoch)
+        optimizer.build(model.trainable_variables)
+        state = checkpoints.RunState(run_dir, model, optimizer)
+        functions = steps.build(
+            model,
+            _loss(training),
+            optimizer,
+            config=preprocessing,
+            batch_size=inputs.batch_size,
+            xla=_use_xla(training, strategy),
+        )
+    if state.restore():
+        print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
+    predictor = Predictor(model, preprocessing, image_size=inputs.image_size)
+    cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
+    events = watch.Watch(run_dir, cases, predictor)
+    rows = history.read(run_dir, epochs=state.epoch)
+    while state.epoch < training.epochs:
+        start = time.perf_counter()
+        row: dict[str, float] = {"epoch": state.epoch + 1}
+        batches = train_split.batches(inputs.batch_size, training=True, seed=training.seed, epoch=state.epoch)
+        row["loss"] = _train_epoch(batches, functions, preprocessing, strategy, total=steps_per_epoch, row=row)
+        if val_split:
+            row |= {f"val_{name}": value for name, value in _validate(val_split, inputs, functions, strategy).items()}
+        row["seconds"] = time.perf_counter() - start
+        rows.append(row)
+        history.write(run_dir, rows)
+        events.epoch(row)
+        state.save(score=row.get("val_dice"))
+        print(_line(row, training.epochs), flush=True)
+    state.finish()
+    watch.draw_curves(run_dir, rows)
+    return run_dir
+
+
+def build_model(network: ModelConfig) -> keras.Model:
+    """Return the network that the settings describe."""
+    if network.backbone not in models.BACKBONES:
+        raise InputError(f"expected --backbone of {', '.join(models.BACKBONES)}. Received: {network.backbone!r}")
+    return models.unet(
+        network.backbone,
+        weights=None if network.weights == "none" else network.weights,
+        decoder_filters=network.decoder_filters,
+        input_scaling=None if network.input_scaling == "family" else network.input_scaling,
+        freeze_encoder=network.freeze_encoder,
+        precision=network.precision,
+    )
+
+
+def _open(inputs: InputConfig, split: str) -> Split:
+    return Split(inputs.records_dir, split, image_size=inputs.image_size, cache=inputs.cache == "memory")
+
+
+def _steps_per_batch(preprocessing: PreprocessConfig, image_size: int) -> int:
+    """Return how many training steps a batch of images gives: one, or one per patch of an image."""
+    if preprocessing.mode == "whole":
+        return 1
+    if image_size < preprocessing.patch_size:
+        raise InputError(
+            f"expected --patch_size up to the image size, {image_size}. Received: {preprocessing.patch_size}"
+        )
+    return (-(-image_size // preprocessing.patch_size)) ** 2
+
+
+def _strategy() -> tf.distribute.Strategy:
+    """Return the strategy for what the machine has: all GPUs where there are several, else the one device."""
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_logical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
+
+
+def _use_xla(training: TrainConfig, strategy: tf.distribute.Strategy) -> bool:
+    """Return whether XLA compiles the model: never across replicas, whose gradients are summed between its programs."""
+    if strategy.num_replicas_in_sync > 1:
+        return False
+    return xla_pays() if training.xla == "auto" else training.xla == "on"
+
+
+def _optimizer(training: TrainConfig, network: ModelConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    adam = keras.optimizers.Adam(schedules.learning_rate(training, steps_per_epoch=steps_per_epoch))
+    # float16 gradients underflow without a scaled loss; bfloat16 has float32's range
+    return keras.optimizers.LossScaleOptimizer(adam) if network.precision == "mixed_float16" else adam
+
+
+def _loss(training: TrainConfig) -> keras.losses.Loss:
+    return losses.focal_dice(
+        focal_weight=training.focal_weight,
+        dice_weight=training.dice_weight,
+        alpha=training.focal_alpha,
+        gamma=training.focal_gamma,
+        reduction=None,
+    )
+
+
+def _train_epoch(
+    batches: tf.data.Dataset,
+    functions: steps.Steps,
+    preprocessing: PreprocessConfig,
+    strategy: tf.distribute.Strategy,
+    *,
+    total: int,
+    row: dict[str, float],
+) -> float:
+    """Train on every batch once; return the mean loss."""
+    if preprocessing.preprocess_on == "host":
+        batches = steps.augment_on_host(batches, preprocessing)
+    values = []
+    with tqdm.tqdm(total=total, desc=f"epoch {row['epoch']:.0f}", unit="step", leave=False, disable=None) as bar:
+        for batch in strategy.experimental_distribute_dataset(batches):
+            images, masks = functions.augment(batch)
+            for index in range(strategy.experimental_local_results(images)[0].shape[0]):
+                values.append(functions.update(images, masks, tf.constant(index)))
+                bar.update()
+    return float(tf.reduce_mean(values))
+
+
+def _validate(
+    split: Split, inputs: InputConfig, functions: steps.Steps, strategy: tf.distribute.Strategy
+) -> dict[str, float]:
+    """Return loss, Dice (empty-empty = 1) and Dice over positives of a split, whole images in either mode."""
+    whole: metrics.Totals | None = None
+    batches: Iterable = split.batches(inputs.batch_size, training=False)
+    for batch in strategy.experimental_distribute_dataset(batches):
+        part = functions.score(batch)
+        whole = part if whole is None else metrics.merge(whole, part)
+    return metrics.means(whole) if whole else {}
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """Return what is printed after an epoch."""
+    shown = [f"{name} {row[name]:.4f}" for name in ("loss", "val_loss", "val_dice", "val_positive_dice") if name in row]
+    return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.1f} s"

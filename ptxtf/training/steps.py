@@ -1,0 +1,105 @@
+"""Model, loss, optimizer and strategy -> the compiled functions that the loop calls.
+
+    batch (host, uint8) ─► augment (XLA) ─► images, masks [S, B, h, w, 1] ─► update, S times
+    batch (host, uint8) ─► score: prepare ─► model ─► stitch ─► loss, Dice per image (whole images in either mode)
+
+Preprocessing is always compiled by XLA; the model where that pays (see `TrainConfig.xla`). Under several replicas each
+sees its share of the batch and gradients are summed, so losses are divided by the global batch size.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from ptxtf import preprocess
+from ptxtf.config import PreprocessConfig
+from ptxtf.data.dataset import Batch
+from ptxtf.inference.predictor import logits_function
+from ptxtf.training import metrics
+
+THRESHOLD = 0.5
+"""Probability from which a pixel counts as pneumothorax while training is watched."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The compiled functions of one run.
+
+    Attributes:
+      augment: batch -> (images, masks), float32 [S, B, h, w, 1] on each replica.
+      update: (images, masks, index) -> float32 scalar, the loss over the global batch before step `index` was taken.
+      score: batch -> `metrics.Totals`.
+    """
+
+    augment: Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]
+    update: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    score: Callable[[Batch], metrics.Totals]
+
+
+def build(
+    model: keras.Model,
+    loss: keras.losses.Loss,
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    config: PreprocessConfig,
+    batch_size: int,
+    xla: bool,
+) -> Steps:
+    """Build the compiled functions under the current `tf.distribute` strategy.
+
+    Args:
+      model: gives logits [B, h, w, 1] for images in 0..1.
+      loss: called with (masks, logits); gives one value per image.
+      optimizer: built for the model's trainable variables.
+      config: preprocessing.
+      batch_size: images or patches per step over all replicas.
+      xla: compile the model's part too.
+    """
+    strategy = tf.distribute.get_strategy()
+    infer = logits_function(model, config, xla=xla)
+
+    def augment(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        if config.preprocess_on == "host":  # done already, by `augment_on_host`
+            return strategy.run(_as_one_step, (batch["image"], batch["mask"]))
+        return strategy.run(compiled_augment, (batch["image"], batch["mask"], batch["seed"]))
+
+    def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce("SUM", strategy.run(update_replica, (images, masks, index)), axis=None)
+
+    @tf.function(jit_compile=xla, reduce_retracing=True)
+    def update_replica(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = model(images[index], training=True)
+            value = tf.reduce_sum(loss(masks[index], logits)) / batch_size
+            scaled = optimizer.scale_loss(value)
+        optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
+        return value
+
+    def score(batch: Batch) -> metrics.Totals:
+        per_replica = strategy.run(score_replica, (batch["image"], batch["mask"], batch["image_id"] != ""))
+        return metrics.Totals(*(strategy.reduce("SUM", value, axis=None) for value in per_replica))
+
+    def score_replica(images: tf.Tensor, masks: tf.Tensor, real: tf.Tensor) -> metrics.Totals:
+        logits = infer(images)
+        predicted = tf.sigmoid(logits) >= THRESHOLD
+        return metrics.totals(masks, predicted, loss(masks, logits), real=real)
+
+    compiled_augment = tf.function(preprocess.for_training(config), jit_compile=True)
+    return Steps(augment=augment, update=tf.function(update), score=tf.function(score))
+
+
+def augment_on_host(batches: tf.data.Dataset, config: PreprocessConfig) -> tf.data.Dataset:
+    """Return training batches that tf.data has augmented, one per step: the same numbers as on the device."""
+    augment = preprocess.for_training(config)
+
+    def apply(batch: Batch) -> tf.data.Dataset:
+        images, masks = augment(batch["image"], batch["mask"], batch["seed"])
+        return tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks})
+
+    return batches.flat_map(apply).prefetch(2)
+
+
+def _as_one_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return images[tf.newaxis], masks[tf.newaxis]

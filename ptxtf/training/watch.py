@@ -1,0 +1,74 @@
+"""What a person sees while a run goes on: TensorBoard events with overlays of fixed cases, and curves.png.
+
+Flows in: the rows of history.csv, the model's probabilities for a few validation cases. Flows out: files in the run's
+folder.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ptxtf import files, pictures, rundir
+from ptxtf.data.dataset import Batch, Split
+from ptxtf.training.steps import THRESHOLD
+
+_LARGEST = 320
+
+
+class Watch:
+    """Writes TensorBoard events: every number of an epoch, and overlays of the same cases each time.
+
+    Args:
+      run_dir: the run's folder; events go to `tensorboard/`.
+      cases: up to some positive validation cases, from `choose_cases`; None: no overlays.
+      probabilities: uint8 [B, H, W, 1] -> float32 [B, H, W, 1].
+    """
+
+    def __init__(
+        self, run_dir: pathlib.Path, cases: Batch | None, probabilities: Callable[[tf.Tensor], tf.Tensor]
+    ) -> None:
+        self._writer = tf.summary.create_file_writer(str(run_dir / rundir.TENSORBOARD))
+        self._cases = cases
+        self._probabilities = probabilities
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Write one row of the history, and the overlays."""
+        step = int(row["epoch"])
+        with self._writer.as_default():
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value, step=step)
+            if self._cases is not None:
+                tf.summary.image("truth blue, prediction orange", self._overlays()[np.newaxis], step=step)
+        self._writer.flush()
+
+    def _overlays(self) -> np.ndarray:
+        assert self._cases is not None
+        predicted = self._probabilities(self._cases["image"]).numpy() >= THRESHOLD
+        drawn = [
+            pictures.shrink(pictures.overlay(image[..., 0], mask=mask[..., 0], predicted_mask=guess[..., 0]), _LARGEST)
+            for image, mask, guess in zip(
+                self._cases["image"].numpy(), self._cases["mask"].numpy(), predicted, strict=True
+            )
+        ]
+        return pictures.sheet(drawn, columns=4)
+
+
+def choose_cases(split: Split, count: int, batch_size: int) -> Batch | None:
+    """Return the first `count` positive cases of a split as one batch; None where there are none."""
+    chosen: list[dict[str, np.ndarray]] = []
+    for batch in split.batches(batch_size, training=False):
+        positive = np.flatnonzero(batch["mask"].numpy().any(axis=(1, 2, 3)))
+        chosen.extend({name: batch[name].numpy()[i] for name in ("image", "mask")} for i in positive)
+    if not chosen or not count:
+        return None
+    return {name: tf.constant(np.stack([case[name] for case in chosen[:count]])) for name in ("image", "mask")}
+
+
+def draw_curves(run_dir: pathlib.Path, rows: Sequence[Mapping[str, float]]) -> pathlib.Path:
+    """Write curves.png and return its path."""
+    path = run_dir / rundir.CURVES
+    files.write_bytes(path, pictures.curves(rows))
+    return path

@@ -1,0 +1,67 @@
+"""What every test may use: quiet, deterministic TensorFlow, and a small record directory made of phantoms."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from ptxtf.config import ConvertConfig
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> pathlib.Path:
+    """Return a folder with 24 phantoms of 256² pixels: dicom/, train-rle.csv, patient-map.csv."""
+    from ptxtf.data import phantom
+
+    directory = tmp_path_factory.mktemp("phantoms")
+    phantom.write_dataset(directory, 24, seed=3, size=256, workers=1)
+    return directory
+
+
+@pytest.fixture
+def conversion(phantoms, tmp_path):
+    """Return a function that makes a ConvertConfig of the phantoms, written to tmp_path/records."""
+
+    def make(**settings) -> ConvertConfig:
+        given = {
+            "dicom_dir": str(phantoms / "dicom"),
+            "annotations": str(phantoms / "train-rle.csv"),
+            "patient_map": str(phantoms / "patient-map.csv"),
+            "output_dir": str(tmp_path / "records"),
+            "image_size": 64,
+            "num_shards": 2,
+            "workers": 1,
+        }
+        return ConvertConfig(**given | settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def records(phantoms, tmp_path_factory) -> pathlib.Path:
+    """Return a record directory of the phantoms: 64² pixels, splits train, val, test."""
+    from ptxtf.data.convert import convert
+
+    directory = tmp_path_factory.mktemp("records")
+    convert(
+        ConvertConfig(
+            dicom_dir=str(phantoms / "dicom"),
+            annotations=str(phantoms / "train-rle.csv"),
+            patient_map=str(phantoms / "patient-map.csv"),
+            output_dir=str(directory),
+            image_size=64,
+            num_shards=2,
+            fractions=(0.5, 0.25, 0.25),
+            workers=1,
+        )
+    )
+    return directory
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240607)

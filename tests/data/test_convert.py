@@ -1,0 +1,216 @@
+"""Conversion: what is stored, in which split, what is refused, and that stopping loses nothing."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from ptxtf.data import annotations, convert, dicom, example, shards, source, splits
+from ptxtf.data.check import check
+from ptxtf.errors import InputError
+
+
+def digests(directory) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.tfrecord"))}
+
+
+def rejected(directory) -> dict[str, str]:
+    with (directory / "rejected.csv").open(newline="") as file:
+        return {row["name"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def patients_by_split(directory) -> dict[str, set[bytes]]:
+    manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+    found = {}
+    for split, parts in manifest.splits.items():
+        records = tf.data.TFRecordDataset([str(directory / part.name) for part in parts])
+        parsed = [tf.train.Example.FromString(record.numpy()) for record in records]
+        found[split] = {item.features.feature["patient"].bytes_list.value[0] for item in parsed}
+    return found
+
+
+@pytest.fixture
+def films(phantoms, tmp_path) -> pathlib.Path:
+    """Return a copy of the phantoms that a test may spoil."""
+    copy = tmp_path / "films"
+    shutil.copytree(phantoms, copy)
+    return copy
+
+
+def test_the_same_bytes_for_any_number_of_workers(conversion, tmp_path):
+    one = convert.convert(conversion(workers=1, output_dir=str(tmp_path / "one")))
+    two = convert.convert(conversion(workers=2, output_dir=str(tmp_path / "two")))
+    assert digests(one.directory) == digests(two.directory)
+    assert one.manifest.splits == two.manifest.splits
+    check(one.directory)
+
+
+def test_no_patient_stands_in_two_splits(conversion, phantoms):
+    done = convert.convert(conversion())
+    train, val, test = patients_by_split(done.directory).values()
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    people = set(annotations.read_patient_map(phantoms / "patient-map.csv").values())
+    assert len(train | val | test) == len(people) < 24
+    assert all(overlap.shared_images == 0 for overlap in done.overlaps.values())
+
+
+def test_the_study_s_split_shares_patients_and_says_so(conversion):
+    done = convert.convert(conversion(split="paper", balance=1.0))
+    sets = patients_by_split(done.directory)
+    assert set(sets) == {"train", "test"}
+    assert done.overlaps["test"].shared_images > 0
+
+
+def test_folds_cover_every_image_once(conversion):
+    done = convert.convert(conversion(split="kfold", folds=3))
+    assert list(done.manifest.splits) == ["fold0", "fold1", "fold2"]
+    assert done.manifest.images("fold0+fold1+fold2") == 24
+
+
+def test_patients_are_stored_as_keyed_hashes(conversion, phantoms, tmp_path):
+    first = convert.convert(conversion(patient_key="one", output_dir=str(tmp_path / "one")))
+    second = convert.convert(conversion(patient_key="two", output_dir=str(tmp_path / "two")))
+    hashes = [set().union(*patients_by_split(done.directory).values()) for done in (first, second)]
+    assert not hashes[0] & hashes[1]
+    text = b"".join(path.read_bytes() for path in first.directory.iterdir())
+    for patient in set(annotations.read_patient_map(phantoms / "patient-map.csv").values()):
+        assert patient.encode() not in text
+    assert "one" not in json.loads((first.directory / "dataset.json").read_text())["flags"].values()
+
+
+def test_balance_keeps_all_positives_and_as_many_healthy(conversion, films):
+    rows = (films / "train-rle.csv").read_text().splitlines()
+    positive = {row.split(",")[0] for row in rows[1:] if row.split(",")[1].strip() != "-1"}
+    dropped = sorted(positive)[:4]
+    for path in dicom.find(films / "dicom"):
+        if path.stem in dropped:
+            path.unlink()
+    done = convert.convert(conversion(dicom_dir=str(films / "dicom"), balance=1.0))
+    splits_together = "+".join(done.manifest.splits)
+    assert done.manifest.positives(splits_together) == len(positive) - 4
+    assert done.manifest.images(splits_together) == 2 * (len(positive) - 4)
+    assert done.left_out == 4
+
+
+def spoil(films) -> dict[str, pathlib.Path]:
+    """Spoil five things and return the files concerned."""
+    paths = dicom.find(films / "dicom")
+    broken, text, unlabelled, malformed, lost = paths[:5]
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    text.write_text("this is no DICOM")
+    csv_path = films / "train-rle.csv"
+    lines = [line for line in csv_path.read_text().splitlines() if not line.startswith(unlabelled.stem)]
+    lines = [f"{malformed.stem},5 3 7" if line.startswith(malformed.stem) else line for line in lines]
+    csv_path.write_text("\n".join(lines) + "\n")
+    lost.unlink()
+    return {"broken": broken, "text": text, "unlabelled": unlabelled, "malformed": malformed, "lost": lost}
+
+
+def test_bad_input_is_listed_and_the_rest_is_converted(conversion, films):
+    bad = spoil(films)
+    done = convert.convert(
+        conversion(dicom_dir=str(films / "dicom"), annotations=str(films / "train-rle.csv"), balance=0)
+    )
+    listed = rejected(done.directory)
+    assert done.manifest.images("+".join(done.manifest.splits)) == 24 - 5
+    assert "expected" in listed[str(bad["broken"])]
+    assert "expected" in listed[str(bad["text"])]
+    assert "expected a row in the annotations" in listed[str(bad["unlabelled"])]
+    assert "expected well-formed label rows" in listed[str(bad["malformed"])]
+    assert any(name.startswith(f"{films / 'train-rle.csv'}:") for name in listed)
+    assert "Received: label rows only" in listed[bad["lost"].stem]
+    assert all("\n" not in reason and "Received: " in reason for reason in listed.values())
+    check(done.directory)
+
+
+def test_strict_stops_at_the_first_and_writes_no_data_set(conversion, films, tmp_path):
+    bad = spoil(films)
+    config = conversion(dicom_dir=str(films / "dicom"), annotations=str(films / "train-rle.csv"), strict=True)
+    with pytest.raises(InputError, match=r"\(--strict\)"):
+        convert.convert(config)
+    assert bad["text"].exists()
+    assert not (tmp_path / "records" / "dataset.json").exists()
+
+
+def test_an_empty_folder_is_one_clear_line(conversion, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: expected DICOM files at any depth. Received: none"):
+        convert.convert(conversion(dicom_dir=str(tmp_path / "empty")))
+
+
+def test_labels_of_other_images_are_one_clear_line(conversion, tmp_path):
+    (tmp_path / "other.csv").write_text("ImageId,EncodedPixels\nsomebody.else,-1\n")
+    with pytest.raises(
+        InputError, match=r"whose SOPInstanceUID stands in .*other\.csv.*24 files, none of them matches"
+    ):
+        convert.convert(conversion(annotations=str(tmp_path / "other.csv")))
+
+
+def test_a_stopped_conversion_goes_on_after_the_last_whole_shard(conversion, monkeypatch, tmp_path):
+    whole = convert.convert(conversion(output_dir=str(tmp_path / "whole")))
+    real, calls = source.encode, []
+
+    def encode_until_the_plug_is_pulled(job):
+        calls.append(job)
+        if len(calls) == 15:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(source, "encode", encode_until_the_plug_is_pulled)
+    config = conversion(output_dir=str(tmp_path / "stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        convert.convert(config)
+    finished = len(digests(tmp_path / "stopped"))
+    assert finished > 0
+    assert not (tmp_path / "stopped" / "dataset.json").exists()
+    calls.clear()
+    monkeypatch.setattr(source, "encode", lambda job: calls.append(job) or real(job))
+    done = convert.convert(config)
+    assert digests(done.directory) == digests(whole.directory)
+    kept = sum(shard.images for shard in list(s for p in whole.manifest.splits.values() for s in p)[:finished])
+    assert len(calls) == 24 - kept
+    assert not (done.directory / ".conversion.json").exists()
+
+
+def test_other_settings_start_again_and_leave_no_old_shards(conversion):
+    convert.convert(conversion(num_shards=3))
+    done = convert.convert(conversion(num_shards=1))
+    assert {path.name for path in done.directory.glob("*.tfrecord")} == {
+        f"{split}-00000-of-00001.tfrecord" for split in ("train", "val", "test")
+    }
+
+
+def test_source_keeps_the_jpeg_stream(conversion):
+    done = convert.convert(conversion(encoding="source", image_size=0))
+    shard = done.directory / done.manifest.shards("train")[0].name
+    item = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(str(shard)))).numpy())
+    image_id = item.features.feature["image_id"].bytes_list.value[0].decode()
+    dicom_dir = pathlib.Path(done.manifest.flags["dicom_dir"])
+    path = next(path for path in dicom.find(dicom_dir) if path.stem == image_id)
+    stream = item.features.feature["image"].bytes_list.value[0]
+    assert stream in path.read_bytes()
+    assert stream.startswith(b"\xff\xd8")
+    assert stream.endswith(b"\xff\xd9")
+
+
+def test_a_changed_shard_is_noticed(conversion):
+    done = convert.convert(conversion())
+    shard = done.directory / done.manifest.shards("val")[0].name
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{shard.name}: expected SHA-256"):
+        check(done.directory)
+
+
+def test_cases_and_rejections_are_plain_values():
+    assert str(convert.Rejected("a.dcm", "a.dcm: expected x")) == "a.dcm: expected x"
+    assert str(convert.Rejected("a.dcm", "expected x")) == "a.dcm: expected x"
+    assert dataclasses.astuple(splits.Case("a", positive=True, patient="p")) == ("a", True, "p")

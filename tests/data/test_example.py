@@ -1,0 +1,83 @@
+"""One record there and back; masks against slicing in NumPy; pictures against OpenCV."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf.data import example
+
+
+def record(image: bytes, size, mask, **changes) -> bytes:
+    settings = {
+        "image": image,
+        "image_size": size,
+        "mask": example.pack_mask(mask),
+        "original_size": mask.shape,
+        "image_id": "2.25.1",
+        "patient": "abc",
+        "spacing_mm": (0.2, float("nan")),
+        "view_position": "PA",
+    }
+    return example.serialize(example.Record(**settings | changes))
+
+
+def test_a_raw_record_comes_back_as_it_was(rng):
+    image = rng.integers(0, 256, (20, 30), dtype=np.uint8)
+    mask = rng.integers(0, 2, (41, 61), dtype=np.uint8)
+    case = example.parse(record(image.tobytes(), (20, 30), mask), encoding="raw", full_mask=True)
+    np.testing.assert_array_equal(case["image"][..., 0], image)
+    np.testing.assert_array_equal(case["mask"][..., 0], mask)
+    assert case["image_id"].numpy() == b"2.25.1"
+    assert case["patient"].numpy() == b"abc"
+    assert case["view_position"].numpy() == b"PA"
+    np.testing.assert_array_equal(case["spacing_mm"], np.float32([0.2, np.nan]))
+    np.testing.assert_array_equal(case["original_size"], [41, 61])
+    assert case["positive"]
+
+
+@pytest.mark.parametrize(("encoding", "suffix"), [("png", ".png"), ("source", ".png"), ("source", ".jpg")])
+def test_pictures_are_decoded_as_opencv_does(encoding, suffix):
+    ramp = np.add.outer(np.arange(24), 3 * np.arange(32)).astype(np.uint8)
+    encoded = cv2.imencode(suffix, ramp)[1]
+    case = example.parse(record(encoded.tobytes(), (24, 32), np.zeros((24, 32), np.uint8)), encoding=encoding)
+    np.testing.assert_array_equal(case["image"][..., 0], cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_mask_shrinks_by_taking_the_pixel_under_each_centre(rng, factor):
+    mask = rng.integers(0, 2, (32, 48), dtype=np.uint8)
+    shape = tf.constant([32 // factor, 48 // factor])
+    drawn = example.unpack_mask(example.pack_mask(mask), tf.constant(mask.shape), shape)
+    np.testing.assert_array_equal(drawn[..., 0], mask[factor // 2 :: factor, factor // 2 :: factor])
+
+
+def test_a_mask_of_odd_sizes_equals_the_rule_written_out(rng):
+    mask = rng.integers(0, 2, (37, 53), dtype=np.uint8)
+    drawn = example.unpack_mask(example.pack_mask(mask), tf.constant([37, 53]), tf.constant([11, 90]))
+    expected = [[mask[int((i + 0.5) * 37 / 11), int((j + 0.5) * 53 / 90)] for j in range(90)] for i in range(11)]
+    np.testing.assert_array_equal(drawn[..., 0], expected)
+
+
+def test_a_healthy_record_has_an_empty_mask_of_no_bytes():
+    assert example.pack_mask(np.zeros((1024, 1024), np.uint8)) == b""
+    case = example.parse(record(bytes(16), (4, 4), np.zeros((1024, 1024), np.uint8)), encoding="raw")
+    assert case["mask"].shape == (4, 4, 1)
+    assert not case["mask"].numpy().any()
+    assert not case["positive"]
+
+
+def test_resizing_averages_areas():
+    image = np.kron(np.array([[10, 20], [30, 41]], np.uint8), np.ones((2, 2), np.uint8))
+    image[0, 0] = 13  # (13 + 3 * 10) / 4 = 10.75 rounds to 11
+    case = example.parse(record(image.tobytes(), (4, 4), np.zeros((8, 8), np.uint8)), encoding="raw", image_size=2)
+    np.testing.assert_array_equal(case["image"][..., 0], [[11, 20], [30, 41]])
+
+
+def test_parsing_works_inside_tf_data_and_gives_static_shapes(rng):
+    mask = rng.integers(0, 2, (64, 64), dtype=np.uint8)
+    serialized = record(bytes(32 * 32), (32, 32), mask)
+    dataset = tf.data.Dataset.from_tensors(serialized).map(lambda s: example.parse(s, encoding="raw", image_size=32))
+    assert dataset.element_spec["image"].shape == (32, 32, 1)
+    case = next(iter(dataset))
+    np.testing.assert_array_equal(case["mask"], example.parse(serialized, encoding="raw", image_size=32)["mask"])

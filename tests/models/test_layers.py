@@ -1,0 +1,215 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ptxtf.models.layers import CropToMatch, FusedBatchNormalization, InputScaling, PadToMultiple
+
+# Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def random_images(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "preprocess"),
+    [
+        ("caffe", keras.applications.vgg16.preprocess_input),
+        ("caffe", keras.applications.resnet50.preprocess_input),
+        ("torch", keras.applications.densenet.preprocess_input),
+        ("tf", keras.applications.inception_v3.preprocess_input),
+        ("raw", lambda images: images),
+        ("paper", lambda images: images / 255),
+    ],
+)
+def test_scaling_equals_what_keras_applications_documents(scaling, preprocess):
+    images = random_images(2, 5, 7, 3)
+    np.testing.assert_allclose(InputScaling(scaling)(images), preprocess(255 * images.copy()), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("scaling", ["caffe", "torch", "tf", "raw", "paper"])
+def test_grey_is_three_equal_channels(scaling):
+    grey = random_images(2, 5, 7, 1)
+    layer = InputScaling(scaling)
+    np.testing.assert_array_equal(layer(grey), layer(np.repeat(grey, 3, axis=-1)))
+
+
+def test_one_channel_stays_one_where_the_encoder_wants_one():
+    grey = random_images(1, 4, 4, 1)
+    np.testing.assert_array_equal(InputScaling("tf", channels=1)(grey), 2 * grey - 1)
+
+
+def test_scaling_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"scaling must be one of paper, .*Received: scaling='imagenet'"):
+        InputScaling("imagenet")
+    with pytest.raises(ValueError, match=r"'torch' needs three channels\. Received: channels=1"):
+        InputScaling("torch", channels=1)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 8, 32]))
+def test_padding_is_zeros_at_the_bottom_and_right_and_cropping_undoes_it(height, width, multiple):
+    images = random_images(1, height, width, 2)
+    layer = PadToMultiple(multiple)
+    padded = layer(images)
+    expected = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)])
+    np.testing.assert_array_equal(padded, expected)
+    assert layer.compute_output_shape(images.shape) == padded.shape
+    np.testing.assert_array_equal(CropToMatch()(padded, images), images)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_padding_and_cropping_follow_sizes_unknown_when_tracing(jit_compile):
+    pad, crop = PadToMultiple(32), CropToMatch()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1])], jit_compile=jit_compile)
+    def there_and_back(images):
+        padded = pad(images)
+        return padded, crop(padded, images)
+
+    for height, width in [(33, 64), (70, 31)]:
+        images = random_images(2, height, width, 1)
+        padded, back = there_and_back(images)
+        np.testing.assert_array_equal(padded, pad(images))
+        np.testing.assert_array_equal(back, images)
+
+
+def test_symbolic_shapes_know_what_is_known():
+    assert PadToMultiple(32)(keras.Input((None, 70, 1))).shape == (None, None, 96, 1)
+    cropped = CropToMatch()(keras.Input((None, 96, 5)), keras.Input((None, 70, 1)))
+    assert cropped.shape == (None, None, 70, 5)
+
+
+def a_pair_of_normalizations(channels, *, dtype="float32", **options):
+    """Keras' layer and the fused one with the same random weights."""
+    pair = [layer(dtype=dtype, **options) for layer in (keras.layers.BatchNormalization, FusedBatchNormalization)]
+    rng = np.random.default_rng(1)
+    for layer in pair:
+        layer.build((None, None, None, channels))
+    values = [rng.uniform(0.5, 1.5, variable.shape) for variable in pair[0].weights]
+    for layer in pair:
+        layer.set_weights(values)
+    return pair
+
+
+def run(layer, inputs, *, training, jit_compile=None):
+    """Outputs, and gradients of a random projection of them with respect to inputs and weights."""
+    projection = np.random.default_rng(2).normal(size=inputs.shape).astype(np.float32)
+
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=training)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * projection)
+        return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_weights])]
+
+    if jit_compile is not None:
+        step = tf.function(step, jit_compile=jit_compile)
+    return [result.numpy() for result in step(tf.constant(inputs))]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"scale": False}, {"center": False}, {"scale": False, "center": False, "momentum": 0.9, "epsilon": 2e-5}],
+)
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_fused_normalization_equals_that_of_keras(training, options, jit_compile):
+    inputs = 3 * random_images(2, 3, 5, 4) + 1
+    plain, fused = a_pair_of_normalizations(4, **options)
+    expected = run(plain, inputs, training=training)
+    received = run(fused, inputs, training=training, jit_compile=jit_compile)
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    for one, other in zip(fused.weights, plain.weights, strict=True):
+        assert one.name == other.name
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_moving_averages_by_hand():
+    layer = FusedBatchNormalization(momentum=0.75)
+    layer(np.array([1.0, 3.0, 5.0, 7.0], np.float32).reshape(1, 2, 2, 1), training=True)
+    # mean 4 and variance (9 + 1 + 1 + 9) / 4 = 5, mixed with the initial 0 and 1
+    assert layer.moving_mean.numpy() == pytest.approx([0.25 * 4])
+    assert layer.moving_variance.numpy() == pytest.approx([0.75 + 0.25 * 5])
+
+
+@pytest.mark.parametrize("jit_compile", [None, True])
+def test_one_single_value_has_variance_zero(jit_compile):
+    inputs = random_images(1, 1, 1, 4)
+    plain, fused = a_pair_of_normalizations(4)
+    expected = run(plain, inputs, training=True)
+    received = run(fused, inputs, training=True, jit_compile=jit_compile)
+    np.testing.assert_allclose(received[0], expected[0], atol=1e-5)
+    np.testing.assert_allclose(fused.moving_variance, plain.moving_variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("mixed_float16", 2e-3), ("mixed_bfloat16", 2e-2)])
+@pytest.mark.parametrize("training", [False, True])
+def test_half_precision_keeps_float32_statistics(dtype, tolerance, training):
+    inputs = random_images(2, 8, 8, 4)
+    plain, fused = a_pair_of_normalizations(4, dtype=dtype)
+    expected, received = plain(inputs, training=training), fused(inputs, training=training)
+    assert received.dtype == expected.dtype == dtype.removeprefix("mixed_")
+    np.testing.assert_allclose(
+        tf.cast(received, tf.float32), tf.cast(expected, tf.float32), rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(fused.moving_variance, plain.moving_variance, rtol=1e-4)
+
+
+def test_a_frozen_layer_uses_and_keeps_its_averages():
+    plain, fused = a_pair_of_normalizations(4)
+    plain.trainable = fused.trainable = False
+    before = fused.get_weights()
+    inputs = random_images(2, 3, 3, 4)
+    np.testing.assert_allclose(fused(inputs, training=True), plain(inputs, training=False), rtol=1e-5)
+    for one, other in zip(fused.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"), [((6, 4), {}), ((2, 4, 3, 3), {"axis": 1}), ((2, 3, 3, 4), {"renorm": True})]
+)
+def test_what_the_operation_cannot_do_is_left_to_keras(shape, options):
+    inputs = random_images(*shape)
+    pair = [layer(**options) for layer in (keras.layers.BatchNormalization, FusedBatchNormalization)]
+    plain, fused = (layer(inputs, training=True) for layer in pair)
+    np.testing.assert_array_equal(fused, plain)
+
+
+def test_a_mask_is_respected():
+    inputs, mask = random_images(1, 2, 2, 4), np.array([[[True, False], [True, True]]])
+    plain, fused = a_pair_of_normalizations(4)
+    np.testing.assert_array_equal(fused(inputs, training=True, mask=mask), plain(inputs, training=True, mask=mask))
+
+
+def test_statistics_move_in_a_replica_of_a_strategy():
+    inputs = random_images(4, 3, 3, 4)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        layer = FusedBatchNormalization(momentum=0.5)
+        layer.build(inputs.shape)
+
+    @tf.function
+    def step(inputs):
+        return strategy.run(lambda images: layer(images, training=True), args=(inputs,))
+
+    step(tf.constant(inputs))
+    np.testing.assert_allclose(layer.moving_mean, 0.5 * inputs.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_all_layers_survive_saving(tmp_path):
+    images = keras.Input((None, None, 1))
+    x = InputScaling("torch")(PadToMultiple(8)(images))
+    x = FusedBatchNormalization(momentum=0.5, scale=False)(x)
+    model = keras.Model(images, CropToMatch()(x, images))
+    model(random_images(1, 6, 8, 1), training=True)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    inputs = random_images(2, 5, 9, 1)
+    np.testing.assert_array_equal(again(inputs), model(inputs))
+    assert [layer.get_config() for layer in again.layers] == [layer.get_config() for layer in model.layers]

@@ -1,0 +1,346 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf.errors import InputError
+from ptxtf.models import BACKBONES, unet
+from ptxtf.models.plain import plain_encoder
+
+# Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+FEW = (24, 16, 12, 8, 8)  # decoder filters, to be quick
+
+
+def random_images(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def tiny_unet(**options):
+    keras.utils.set_random_seed(0)
+    return unet("tiny", **{"weights": None, "decoder_filters": FEW, **options})
+
+
+def weights_of(model):
+    """Weights by layer name; the encoder's too."""
+    layers = [*model.layers, *model.get_layer("encoder").layers]
+    return {layer.name: {weight.name: weight.value for weight in layer.weights} for layer in layers}
+
+
+def leaves(model):
+    """Every layer that computes something."""
+    layers = [*model.layers, *model.get_layer("encoder").layers]
+    return [layer for layer in layers if not isinstance(layer, (keras.Model, keras.layers.InputLayer))]
+
+
+def reference_logits(weights, images):
+    """The tiny U-Net in inference, written down a second time in tf.nn operations. Sizes: multiples of 32."""
+
+    def block(x, conv, norm, stride=1):
+        x = tf.nn.conv2d(x, weights[conv]["kernel"], stride, "SAME")
+        norm = weights[norm]
+        x = tf.nn.batch_normalization(
+            x, norm["moving_mean"], norm["moving_variance"], norm["beta"], norm["gamma"], 1e-3
+        )
+        return tf.nn.relu(x)
+
+    x, features = np.repeat(images, 3, axis=-1), []
+    for level in range(1, 6):
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID") if level > 1 else x
+        x = block(x, f"level{level}_conv1", f"level{level}_bn1", stride=2 if level == 1 else 1)
+        x = block(x, f"level{level}_conv2", f"level{level}_bn2")
+        features.append(x)
+    skips = [*features[3::-1], None]
+    for stage, skip in enumerate(skips, start=1):
+        x = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+        x = x if skip is None else np.concatenate([x, skip], axis=-1)
+        x = block(x, f"decoder{stage}_conv1", f"decoder{stage}_bn1")
+        x = block(x, f"decoder{stage}_conv2", f"decoder{stage}_bn2")
+    return tf.nn.conv2d(x, weights["logits"]["kernel"], 1, "SAME") + weights["logits"]["bias"]
+
+
+def test_the_network_is_the_u_net_written_down():
+    model, images = tiny_unet(), random_images(2, 64, 96, 1)
+    model(images, training=True)  # statistics other than 0 and 1
+    np.testing.assert_allclose(model(images), reference_logits(weights_of(model), images), atol=1e-5)
+
+
+def test_any_size_is_the_padded_image_s_result_cropped():
+    model, images = tiny_unet(), random_images(2, 45, 71, 1)
+    padded = np.pad(images, [(0, 0), (0, 19), (0, 25), (0, 0)])
+    np.testing.assert_allclose(model(images), model(padded)[:, :45, :71], atol=1e-5)
+
+
+def test_each_image_alone_gives_what_the_batch_gives():
+    model, images = tiny_unet(), random_images(3, 32, 64, 1)
+    alone = np.concatenate([model(images[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(model(images), alone, atol=1e-5)
+
+
+def test_grey_and_three_equal_channels_agree():
+    grey, rgb = tiny_unet(), tiny_unet(input_shape=(None, None, 3))
+    images = random_images(1, 32, 32, 1)
+    np.testing.assert_allclose(grey(images), rgb(np.repeat(images, 3, axis=-1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_compiled_function_gives_what_the_eager_model_gives(jit_compile):
+    model, images = tiny_unet(), random_images(2, 45, 71, 1)
+    compiled = tf.function(model, jit_compile=jit_compile)
+    np.testing.assert_allclose(compiled(images), model(images), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_segments_images_of_odd_sizes(name):
+    model = unet(name, weights=None)
+    assert model.input_shape == model.output_shape == (None, None, None, 1)
+    logits = model(random_images(1, 70, 100, 1))
+    assert logits.shape == (1, 70, 100, 1)
+    assert logits.dtype == "float32"
+    assert np.isfinite(logits).all()
+    assert np.std(logits) > 0
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == len(names)
+
+
+def test_static_sizes_are_kept():
+    assert tiny_unet(input_shape=(64, 50, 1)).output_shape == (None, 64, 50, 1)
+
+
+def test_networks_that_end_in_pooling_get_a_centre_block():
+    centred = {name for name in BACKBONES if BACKBONES[name].centre}
+    assert centred == {"vgg16", "vgg19"}
+    model = unet("vgg16", weights=None, decoder_filters=FEW)
+    assert model.get_layer("centre_conv1").kernel.shape == (3, 3, 512, 512)
+    assert model.get_layer("decoder1_conv1").kernel.shape == (3, 3, 512 + 512, FEW[0])
+
+
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_gradient_reaches_every_trainable_weight(jit_compile):
+    model, images = tiny_unet(), random_images(2, 40, 64, 1)
+
+    @tf.function(jit_compile=jit_compile)
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(images, training=True) - 1.0))
+        return tape.gradient(loss, model.trainable_variables)
+
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients())
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_statistics():
+    model, images = tiny_unet(freeze_encoder=True), random_images(2, 32, 32, 1)
+    encoder = model.get_layer("encoder")
+    before = encoder.get_weights()
+    model(images, training=True)
+    assert not encoder.trainable_variables
+    for one, other in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(
+        encoder(np.repeat(images, 3, -1), training=True), encoder(np.repeat(images, 3, -1)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(model.get_layer("decoder1_bn1").moving_mean).max() > 0
+
+
+def test_images_are_scaled_as_the_backbone_expects_or_as_asked():
+    images = random_images(1, 32, 32, 1)
+    for name, scaling, expected in [
+        ("resnet34", None, 255 * images),
+        ("tiny", None, images),
+        ("tiny", "raw", 255 * images),
+    ]:
+        model = unet(name, weights=None, decoder_filters=FEW, input_scaling=scaling)
+        np.testing.assert_allclose(model.get_layer("scale")(images), np.repeat(expected, 3, axis=-1), rtol=1e-6)
+    model = unet("vgg16", weights=None, decoder_filters=FEW, input_scaling="paper")
+    np.testing.assert_array_equal(model.get_layer("scale")(images), np.repeat(images, 3, axis=-1))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_precision_is_that_of_the_layers_and_logits_stay_float32(precision):
+    before = keras.config.dtype_policy().name
+    model = tiny_unet(precision=precision)
+    assert keras.config.dtype_policy().name == before
+    logits = model(random_images(2, 40, 40, 1), training=True)
+    assert logits.dtype == model.output.dtype == "float32"
+    compute = {"float32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}[precision]
+    convolutions = [model.get_layer("encoder").get_layer("level1_conv1"), model.get_layer("decoder5_conv2")]
+    assert all(layer.compute_dtype == compute for layer in convolutions)
+    assert all(weight.dtype == "float32" for weight in model.weights)
+    exact = tiny_unet(precision="float32")(random_images(2, 40, 40, 1), training=True)
+    tolerance = {"float32": 1e-6, "float16": 0.01, "bfloat16": 0.08}[compute]
+    assert np.abs(logits - exact).mean() < tolerance
+
+
+def test_the_global_policy_holds_by_default_and_survives_an_error():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert tiny_unet().get_layer("decoder1_conv1").compute_dtype == "bfloat16"
+        with pytest.raises(ValueError, match="backbone must be one of"):
+            unet("nothing", weights=None, precision="float32")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_saved_model_gives_the_same_logits_in_another_process(tmp_path):
+    model, images = tiny_unet(), random_images(1, 45, 71, 1)
+    model(images, training=True)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    program = (
+        "import sys, keras, numpy, ptxtf.models; folder = sys.argv[1]; "
+        "model = keras.models.load_model(folder + '/model.keras'); "
+        "numpy.save(folder + '/logits.npy', model(numpy.load(folder + '/images.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=120)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options"),
+    [
+        ("tiny", {"freeze_encoder": True}),
+        ("tiny", {"precision": "mixed_bfloat16", "input_scaling": "torch"}),
+        pytest.param("inceptionv3", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_every_option_survives_saving(tmp_path, backbone, options):
+    model = unet(backbone, weights=None, decoder_filters=FEW, **options)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    images = random_images(1, 40, 64, 1)
+    np.testing.assert_allclose(again(images), model(images), atol=1e-5)
+    assert [weight.path for weight in again.trainable_weights] == [weight.path for weight in model.trainable_weights]
+    for old, new in zip(leaves(model), leaves(again), strict=True):
+        assert (old.name, old.dtype_policy.name) == (new.name, new.dtype_policy.name)
+
+
+# any keras.Model
+
+
+def custom_backbone():
+    """A plain network whose own channels differ at each stride, with a head that is of no use here."""
+    images = x = keras.Input((64, 64, 1))
+    for number, filters in enumerate((4, 6, 8, 10, 12)):
+        x = keras.layers.Conv2D(filters + 1, 3, strides=2, padding="same", name=f"down{number}")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"last{number}")(x)
+    head = keras.layers.Dense(3, name="head")(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(images, head, name="custom")
+
+
+def test_any_model_is_tapped_at_the_last_layer_of_each_stride():
+    backbone = custom_backbone()
+    before = backbone.get_weights()
+    model = unet(backbone, decoder_filters=FEW)
+    encoder = model.get_layer("encoder")
+    assert [output.shape[-1] for output in encoder.outputs] == [4, 6, 8, 10, 12]
+    assert model.name == "unet_custom"
+
+    images = random_images(1, 64, 64, 1)
+    taps = keras.Model(backbone.input, [backbone.get_layer(f"last{number}").output for number in range(5)])
+    for received, expected in zip(encoder(images), taps(images), strict=True):
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+    assert model(random_images(1, 33, 70, 1), training=True).shape == (1, 33, 70, 1)
+    for one, other in zip(backbone.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_is_rebuilt_under_the_precision_asked_for():
+    model = unet(custom_backbone(), decoder_filters=FEW, precision="mixed_bfloat16")
+    assert {output.dtype for output in model.get_layer("encoder").outputs} == {"bfloat16"}
+
+
+def test_a_pyramid_is_taken_as_the_backbone_gives_it():
+    class Pyramid(keras.Model):
+        """Has a graph and says itself where to tap it, as KerasHub's and KerasCV's backbones do."""
+
+    source = custom_backbone()
+    backbone = Pyramid(source.input, source.output)
+    backbone.pyramid_outputs = {f"P{level}": source.get_layer(f"down{level - 1}").output for level in range(2, 6)}
+    encoder = unet(backbone, decoder_filters=FEW).get_layer("encoder")
+    assert [output.shape[-1] for output in encoder.outputs] == [4, 7, 9, 11, 13]  # stride 2 by itself
+
+
+def test_stride_2_may_be_missing_and_no_other():
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 4, strides=4, name="patches")(images)
+    for number in range(3):
+        x = keras.layers.Conv2D(8, 2, strides=2, name=f"down{number}")(x)
+    model = unet(keras.Model(images, x), decoder_filters=FEW)
+    assert model.get_layer("decoder3_conv1").kernel.shape[2] == FEW[1] + 8
+    assert model.get_layer("decoder4_conv1").kernel.shape[2] == FEW[2]
+    assert model(random_images(1, 33, 33, 1)).shape == (1, 33, 33, 1)
+
+
+def test_maps_that_do_not_line_up_are_no_taps():
+    images = keras.Input((None, None, 3))
+    x = keras.layers.ZeroPadding2D(1)(keras.layers.Conv2D(4, 3, strides=2, padding="same")(images))  # 130 of 256
+    for number in range(4):
+        x = keras.layers.Conv2D(5 + number, 3, strides=2, padding="same" if number else "valid")(x)
+    encoder = unet(keras.Model(images, x), decoder_filters=FEW).get_layer("encoder")
+    assert [output.shape[-1] for output in encoder.outputs] == [4, 5, 6, 7, 8]
+
+    shallow = keras.Model(images, keras.layers.Conv2D(8, 2, strides=2)(images), name="shallow")
+    with pytest.raises(ValueError, match=r"strides 4, 8, 16 and 32\. Received: shallow without stride 4"):
+        unet(shallow)
+
+
+# weights
+
+
+def test_a_keras_3_file_of_a_named_backbone(tmp_path):
+    source = plain_encoder()
+    source.save_weights(tmp_path / "tiny.weights.h5")
+    model = tiny_unet(weights=tmp_path / "tiny.weights.h5")
+    images = random_images(1, 32, 32, 3)
+    np.testing.assert_allclose(model.get_layer("encoder")(images)[-1], source(images), atol=1e-5)
+
+
+def test_a_file_for_a_model(tmp_path):
+    source, other = custom_backbone(), custom_backbone()
+    source.save_weights(tmp_path / "custom.weights.h5")
+    model = unet(other, weights=str(tmp_path / "custom.weights.h5"), decoder_filters=FEW)
+    np.testing.assert_array_equal(
+        model.get_layer("encoder").get_layer("last4").kernel, source.get_layer("last4").kernel
+    )
+
+
+def test_without_a_network_the_error_says_what_to_fetch(monkeypatch):
+    def fail(*_args, **_options):
+        raise Exception("URL fetch failure")  # noqa: TRY002 (what Keras raises)
+
+    monkeypatch.setattr(keras.utils, "get_file", fail)
+    with pytest.raises(InputError, match=r"cannot fetch https://.*resnet34_imagenet_1000_no_top\.h5: .*--weights FILE"):
+        unet("resnet34")
+
+
+def test_imagenet_weights_that_do_not_exist():
+    with pytest.raises(InputError, match=r"'tiny' has no ImageNet weights: pass weights=None"):
+        unet("tiny")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"backbone": "resnet"}, r"backbone must be one of vgg16, .*Received: 'resnet'"),
+        (
+            {"input_shape": (64, 64)},
+            r"input_shape must be \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
+        ),
+        ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
+        ({"decoder_filters": (8, 8)}, r"decoder_filters must be 5 numbers\. Received: decoder_filters=\(8, 8\)"),
+        ({"precision": "float16"}, r"precision must be one of float32, .*Received: precision='float16'"),
+        ({"input_scaling": "imagenet"}, r"scaling must be one of .*Received: scaling='imagenet'"),
+    ],
+)
+def test_wrong_arguments_are_named(options, match):
+    options = {"backbone": "tiny", "weights": None, **options}
+    with pytest.raises(ValueError, match=match):
+        unet(options.pop("backbone"), **options)

@@ -1,0 +1,242 @@
+"""The affine warp against SciPy, NumPy's own rotations and flips; the draws by their laws."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage, stats
+
+from ptxtf import ops
+
+SIZE = (23, 31)
+
+
+def photographs(batch: int = 3, size: tuple[int, int] = SIZE, channels: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).random((batch, *size, channels), np.float32)
+
+
+def skewed_matrices(batch: int = 3) -> np.ndarray:
+    """Return matrices of every kind: shear, zoom, mirror, and offsets that reach far out of the image."""
+    rng = np.random.default_rng(1)
+    linear = np.eye(2) + rng.normal(0, 0.4, (batch, 2, 2))
+    return np.concatenate([linear, rng.uniform(-30, 30, (batch, 2, 1))], axis=-1).astype(np.float32)
+
+
+def scipy_warp(images: np.ndarray, matrices: np.ndarray, **options) -> np.ndarray:
+    warped = np.empty_like(images)
+    for index, matrix in enumerate(matrices.astype(np.float64)):
+        for channel in range(images.shape[-1]):
+            warped[index, ..., channel] = ndimage.affine_transform(
+                images[index, ..., channel].astype(np.float64), matrix[:, :2], matrix[:, 2], **options
+            )
+    return warped
+
+
+def turned(degrees: float, *, zoom: float = 1.0, flip: bool = False, size: tuple[int, int] = SIZE) -> tf.Tensor:
+    return ops.affine_matrices([np.float32(np.radians(degrees))], zoom=[zoom], flip=[flip], image_size=size)
+
+
+@pytest.mark.parametrize(("fill_mode", "scipy_mode"), [("constant", "grid-constant"), ("reflect", "mirror")])
+@pytest.mark.parametrize(("interpolation", "order"), [("bilinear", 1), ("nearest", 0)])
+def test_every_pixel_equals_scipy(fill_mode, scipy_mode, interpolation, order):
+    images, matrices = photographs(), skewed_matrices()
+    ours = ops.warp_affine(images, matrices, interpolation=interpolation, fill_mode=fill_mode, fill_value=0.25)
+    expected = scipy_warp(images, matrices, order=order, mode=scipy_mode, cval=0.25)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+def test_large_images_are_as_exact():
+    images = photographs(1, (512, 512), 1)
+    matrices = turned(17.0, zoom=1.07, flip=True, size=(512, 512)).numpy()
+    expected = scipy_warp(images, matrices, order=1, mode="grid-constant")
+    np.testing.assert_allclose(ops.warp_affine(images, matrices), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 1)])
+@pytest.mark.parametrize(("fill_mode", "scipy_mode"), [("constant", "grid-constant"), ("reflect", "mirror")])
+def test_lines_and_points_equal_scipy(size, fill_mode, scipy_mode):
+    images, matrices = photographs(3, size, 1), skewed_matrices()
+    expected = scipy_warp(images, matrices, order=1, mode=scipy_mode)
+    np.testing.assert_allclose(ops.warp_affine(images, matrices, fill_mode=fill_mode), expected, rtol=0, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    interpolation=st.sampled_from(["bilinear", "nearest"]),
+    fill_mode=st.sampled_from(["constant", "reflect"]),
+)
+def test_identity_and_flips_are_exact(height, width, interpolation, fill_mode):
+    images = photographs(1, (height, width), 1)
+    options = {"interpolation": interpolation, "fill_mode": fill_mode, "fill_value": 0.7}
+    same, mirror = (turned(0, flip=flip, size=(height, width)) for flip in (False, True))
+    flipped = ops.warp_affine(images, mirror, **options)
+    np.testing.assert_array_equal(ops.warp_affine(images, same, **options), images)
+    np.testing.assert_array_equal(flipped, images[:, :, ::-1])
+    np.testing.assert_array_equal(ops.warp_affine(flipped, mirror, **options), images)
+
+
+def test_positive_angles_turn_counter_clockwise():
+    images = photographs(1, (9, 9), 1)
+    moved = ops.warp_affine(images, turned(90, size=(9, 9)), interpolation="nearest")
+    np.testing.assert_array_equal(moved[0], np.rot90(images[0]))
+
+
+def test_flip_comes_before_rotation():
+    images = photographs(1, (8, 8), 1)
+    moved = ops.warp_affine(images, turned(90, flip=True, size=(8, 8)), interpolation="nearest")
+    np.testing.assert_array_equal(moved[0], np.rot90(images[0, :, ::-1]))
+
+
+def test_zoom_above_one_enlarges_about_the_centre():
+    images = photographs(1, (5, 5), 1)
+    moved = ops.warp_affine(images, turned(0, zoom=2.0, size=(5, 5)))
+    np.testing.assert_allclose(moved[:, ::2, ::2], images[:, 1:4, 1:4], atol=1e-6)
+
+
+def test_half_a_pixel_to_the_right_by_hand():
+    images = np.array([1.0, 3.0, 7.0], np.float32).reshape(1, 1, 3, 1)
+    matrices = np.array([[[1, 0, 0], [0, 1, -0.5]]], np.float32)
+    blended = ops.warp_affine(images, matrices, fill_value=9.0)
+    mirrored = ops.warp_affine(images, matrices, fill_mode="reflect")
+    assert blended.numpy().ravel().tolist() == [5.0, 2.0, 5.0]
+    assert mirrored.numpy().ravel().tolist() == [2.0, 2.0, 5.0]
+
+
+def test_uint8_masks_keep_their_labels():
+    masks = (photographs(channels=1) > 0.5).astype(np.uint8)
+    moved = ops.warp_affine(masks, skewed_matrices(), interpolation="nearest", fill_value=2)
+    expected = scipy_warp(masks, skewed_matrices(), order=0, mode="grid-constant", cval=2)
+    assert moved.dtype == tf.uint8
+    np.testing.assert_array_equal(moved, expected)
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_eager_equals_graph_data_and_xla(fill_mode, interpolation):
+    images, matrices = photographs(4), skewed_matrices(4)
+
+    def warp(batch, batch_matrices):
+        return ops.warp_affine(batch, batch_matrices, fill_mode=fill_mode, interpolation=interpolation)
+
+    eager = warp(images, matrices)
+    dataset = tf.data.Dataset.from_tensor_slices((images, matrices)).batch(3).map(warp)  # B unknown: 3, then 1
+    unknown = tf.TensorSpec((None, None, None, 2), tf.float32)
+    graph = tf.function(warp, input_signature=[unknown, tf.TensorSpec((None, 2, 3), tf.float32)])
+    np.testing.assert_array_equal(graph(images, matrices), eager)
+    np.testing.assert_array_equal(np.concatenate(list(dataset)), eager)
+    np.testing.assert_allclose(tf.function(warp, jit_compile=True)(images, matrices), eager, rtol=0, atol=1e-6)
+
+
+def test_matrices_are_the_same_under_xla():
+    angles = np.linspace(-1, 1, 50).astype(np.float32)
+    zoom, flip = np.linspace(0.8, 1.2, 50).astype(np.float32), np.arange(50) % 2 == 0
+
+    def compose(angles, zoom, flip):
+        return ops.affine_matrices(angles, zoom=zoom, flip=flip, image_size=(512, 400))
+
+    compiled = tf.function(compose, jit_compile=True)(angles, zoom, flip)
+    np.testing.assert_array_equal(compiled, compose(angles, zoom, flip))
+
+
+def test_batch_equals_each_alone():
+    images, matrices = photographs(), skewed_matrices()
+    alone = [ops.warp_affine(images[i : i + 1], matrices[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_array_equal(ops.warp_affine(images, matrices), alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"interpolation": "cubic"}, "interpolation must be 'bilinear' or 'nearest'. Received: interpolation='cubic'"),
+        ({"fill_mode": "wrap"}, "fill_mode must be 'constant' or 'reflect'. Received: fill_mode='wrap'"),
+        ({"images": photographs()[0]}, r"images must be \[B, H, W, C\], float32 for bilinear.*shape=\(23, 31, 2\)"),
+        ({"images": np.zeros((3, 4, 4, 1), np.uint8)}, "float32 for bilinear interpolation. Received: dtype=uint8"),
+        ({"matrices": skewed_matrices(2)}, r"matrices must be float32 \[3, 2, 3\]. Received.*shape=\(2, 2, 3\)"),
+        ({"matrices": skewed_matrices().astype(np.float64)}, "matrices must be float32 .*dtype=float64"),
+    ],
+)
+def test_wrong_warp_arguments_are_refused(arguments, message):
+    given = {"images": photographs(), "matrices": skewed_matrices(), **arguments}
+    with pytest.raises(ValueError, match=message):
+        ops.warp_affine(given.pop("images"), given.pop("matrices"), **given)
+
+
+def test_a_fill_value_outside_uint8_is_refused():
+    with pytest.raises(ValueError, match=r"fill_value must be a whole number in 0\.\.255 for uint8"):
+        ops.warp_affine(np.zeros((3, 4, 4, 1), np.uint8), skewed_matrices(), interpolation="nearest", fill_value=0.5)
+
+
+def test_wrong_matrix_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"must be of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\)"):
+        ops.affine_matrices([0.0], zoom=1.0, flip=[False], image_size=(4, 4))
+    with pytest.raises(ValueError, match=r"must be of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\)"):
+        ops.affine_matrices([0.0, 1.0], zoom=[1.0], flip=[False], image_size=(4, 4))
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\).*Received: image_size=\(0, 4\)"):
+        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(0, 4))
+
+
+def seeds(count: int) -> np.ndarray:
+    """Return neighbouring seeds, the hardest case for independence."""
+    return np.stack([np.full(count, 7), np.arange(count)], axis=1).astype(np.int32)
+
+
+def draw(batch_seeds):
+    return ops.draw_affine(batch_seeds, rotation_degrees=(5.0, 20.0), zoom=0.1, flip_probability=0.25)
+
+
+def test_draws_have_the_distributions_asked_for():
+    rotation_radians, zoom, flip = (drawn.numpy() for drawn in tf.function(draw)(seeds(3000)))
+    degrees = np.degrees(rotation_radians)
+    assert stats.kstest(np.abs(degrees), stats.uniform(5, 15).cdf).pvalue > 0.01
+    assert stats.kstest(zoom, stats.uniform(0.9, 0.2).cdf).pvalue > 0.01
+    assert np.mean(degrees > 0) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(flip) == pytest.approx(0.25, abs=0.03)
+
+
+def test_draws_are_independent_of_each_other():
+    drawn = tf.function(draw)(seeds(3000))
+    brightness = tf.function(lambda s: ops.draw_brightness(s, brightness=0.1))(seeds(3000))
+    size, sign = np.abs(drawn[0]), np.sign(drawn[0])
+    correlations = np.corrcoef([size, sign, drawn[1], drawn[2].numpy().astype(float), brightness])
+    assert np.abs(correlations - np.eye(5)).max() < 0.06  # three standard errors of 3000 independent pairs
+
+
+def test_draws_are_the_same_on_every_path():
+    eager = draw(seeds(20))
+    compiled = tf.function(draw, jit_compile=True)(seeds(20))
+    dataset = next(iter(tf.data.Dataset.from_tensors(seeds(20)).map(draw)))
+    for one, other, third in zip(eager, compiled, dataset, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
+
+
+def test_an_example_draws_by_its_own_seed_alone():
+    together, alone = draw(seeds(6)), draw(seeds(6)[4:5])
+    for all_drawn, one in zip(together, alone, strict=True):
+        assert all_drawn[4] == one[0]
+
+
+def test_nothing_is_drawn_from_ranges_of_one_value():
+    drawn = ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=0)
+    assert [np.unique(values).tolist() for values in drawn] == [[0.0], [1.0], [False]]
+    assert np.all(ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=1)[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rotation_degrees": (20, 10)}, r"rotation_degrees must be \(low, high\), 0 <= low <= high. Received: .*20"),
+        ({"rotation_degrees": (-5, 5)}, "rotation_degrees must be"),
+        ({"zoom": 1.0}, "zoom must be in 0 <= zoom < 1. Received: zoom=1.0"),
+        ({"flip_probability": 1.5}, "flip_probability must be in 0..1. Received: flip_probability=1.5"),
+        ({"seeds": seeds(4)[0]}, r"seeds must be int32 \[B, 2\]. Received: dtype=int32, shape=\(2,\)"),
+        ({"seeds": seeds(4).astype(np.int64)}, "seeds must be int32 .* Received: dtype=int64"),
+    ],
+)
+def test_wrong_draw_arguments_are_refused(arguments, message):
+    given = {"seeds": seeds(4), "rotation_degrees": (0, 20), "zoom": 0.1, "flip_probability": 0.5, **arguments}
+    with pytest.raises(ValueError, match=message):
+        ops.draw_affine(given.pop("seeds"), **given)
