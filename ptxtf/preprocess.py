@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from ptxtf import ops
 from ptxtf.config import PreprocessConfig
+from ptxtf.ops.draws import uniforms
 
-_PATCH_ORDER = 0x7A7C  # keeps the draw of the patch order apart from an example's other draws
+_STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
 
 
 def for_training(config: PreprocessConfig) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
@@ -104,10 +105,7 @@ def _patch_steps(
     patches = ops.extract_patches(both, size=config.patch_size)  # [B, N, size, size, 2]
     count = patches.shape[1]
 
-    def draw(seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([count], seed ^ _PATCH_ORDER, alg="philox")
-
-    order = tf.argsort(tf.map_fn(draw, seeds, fn_output_signature=tf.float32), axis=1)  # [B, N]
+    order = tf.argsort(uniforms(seeds, stream=_STREAM, count=count), axis=1)  # [B, N]
     patches = tf.gather(patches, order, batch_dims=1)
     patches = tf.transpose(patches, [1, 0, 2, 3, 4])
     return patches[..., :1], patches[..., 1:]

@@ -57,6 +57,7 @@ _IMAGE_TAGS = (
 
 _PERCENTILES = (0.5, 99.5)
 _JPEG_END = b"\xff\xd9"
+_JPEG_QUALITY = 90
 
 # Silencing changes settings of the whole process, so only one thread at a time may do it.
 _SILENCE = threading.Lock()
@@ -170,7 +171,7 @@ def find(directory: pathlib.Path | str) -> list[pathlib.Path]:
     return sorted(path for path in below if _is_dicom(path))
 
 
-def write_secondary_capture(  # noqa: PLR0913 - a file's facts, by name; a dataclass of them would serve no one else
+def write_secondary_capture(
     path: pathlib.Path | str,
     pixels: np.ndarray,
     *,
@@ -180,7 +181,6 @@ def write_secondary_capture(  # noqa: PLR0913 - a file's facts, by name; a datac
     spacing_mm: tuple[float, float] | None,
     study_id: str,
     series_id: str,
-    quality: int = 90,
 ) -> None:
     """Write a radiograph as SIIM-ACR has them: Secondary Capture, CR, MONOCHROME2, 8 bits, JPEG Baseline.
 
@@ -195,7 +195,6 @@ def write_secondary_capture(  # noqa: PLR0913 - a file's facts, by name; a datac
       spacing_mm: distance of pixel centres (down, along a row) in mm; None leaves it out.
       study_id: study instance UID.
       series_id: series instance UID.
-      quality: of the JPEG, 1 to 100.
 
     Raises:
       ValueError: `pixels` is no uint8 [H, W], or an id is no UID.
@@ -209,7 +208,7 @@ def write_secondary_capture(  # noqa: PLR0913 - a file's facts, by name; a datac
     for name, value in {"image_id": image_id, "study_id": study_id, "series_id": series_id}.items():
         if not uid.UID(value, pydicom.config.IGNORE).is_valid:
             raise ValueError(f"{name}: expected a UID (PS3.5 section 9). Received: {name}={value!r}")
-    dataset = _secondary_capture(pixels, quality)
+    dataset = _secondary_capture(pixels)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid.UID(image_id)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid.UID(study_id), uid.UID(series_id)
     dataset.PatientID, dataset.ViewPosition = patient_id, view_position
@@ -377,9 +376,9 @@ def _is_dicom(path: pathlib.Path) -> bool:
         return False  # a broken link, or not ours to read
 
 
-def _secondary_capture(pixels: np.ndarray, quality: int) -> pydicom.Dataset:
+def _secondary_capture(pixels: np.ndarray) -> pydicom.Dataset:
     """Return all of a SIIM-like data set but its ids."""
-    _, stream = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, stream = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit

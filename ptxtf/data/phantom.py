@@ -5,16 +5,15 @@ In: a seed. Out: `draw` gives one `Phantom`, uint8 [S, S] pixels (bright = dense
 reads that data set. No pixel comes from a patient.
 
 What tells the pneumothorax is what tells it on a film: a thin line, the lung's edge, and beyond it no vessels and no
-lung texture. The air is not always darker than the lung, ribs and shoulder blades cross both, and skin folds of healthy phantoms make
-edges too. `phantom_anatomy` says where things lie, `phantom_film` and `phantom_extras` draw them.
+lung texture. The air may be hardly darker than the lung, ribs and shoulder blades cross both, and skin folds, mostly
+of healthy phantoms, make edges too. `phantom_anatomy` says where things lie; `phantom_film` and `phantom_extras` draw
+them.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
 import multiprocessing
 import os
 import uuid
@@ -28,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from ptxtf import files
 from ptxtf.data import dicom, rle
 from ptxtf.data.phantom_anatomy import Anatomy, PleuralSpace, draw_anatomy, draw_pleural_spaces
 from ptxtf.data.phantom_extras import Extras, burn_in, collimate, draw_extras, extra_attenuation
@@ -74,24 +74,24 @@ class Phantom:
 def draw(seed: int, *, positive: bool, size: int = 1024) -> Phantom:
     """Draw one frontal chest radiograph.
 
-    One seed is one patient: its healthy and its positive phantom have the same anatomy and film, and another size gives the
-    same picture, scaled (only the grain differs).
+    One seed is one patient: its healthy and its positive phantom share anatomy and exposure, and another size gives the
+    same picture, scaled, under other grain.
 
     Args:
-        seed: not negative; the same seed, class and size give the same phantom.
-        positive: whether to draw a pneumothorax.
-        size: edge of the square film in pixels, at least `SMALLEST`.
+      seed: not negative; the same seed, class and size give the same phantom.
+      positive: whether to draw a pneumothorax.
+      size: edge of the square film in pixels, at least `SMALLEST`.
 
     Returns:
-        The phantom.
+      The phantom.
 
     Raises:
-        ValueError: a negative seed, or a size below `SMALLEST`.
+      ValueError: a negative seed, or a size below `SMALLEST`.
 
     Example:
-        >>> phantom = draw(7, positive=True, size=256)
-        >>> phantom.pixels.shape, phantom.positive
-        ((256, 256), True)
+      >>> phantom = draw(7, positive=True, size=256)
+      >>> phantom.pixels.shape, phantom.positive
+      ((256, 256), True)
     """
     _check_size(size)
     subject = _Subject.drawn(seed, positive=positive)
@@ -201,51 +201,50 @@ def write_dataset(
 ) -> Path:
     """Write phantoms as SIIM-ACR comes: DICOM files, run-length labels, and the public map of patients.
 
-    Equal arguments give byte-identical files, whatever `workers` is. An image's name says what is in it, so a second call writes only
-    the missing images; images of earlier calls with other arguments stay, without a label.
+    Equal arguments give byte-identical files, whatever `workers` is. An image's UID follows from all that is in it, so
+    a call that was stopped goes on where it was; images of calls with other arguments stay, without a label.
+
+    Files appear whole or not at all, the csv last.
 
     Args:
-        directory: gets `dicom/<study>/<series>/<image>.dcm`, `train-rle.csv` and `patient-map.csv`.
-        count: images.
-        seed: not negative.
-        positive_share: share of images with a pneumothorax, 0..1.
-        size: edge of the images in pixels.
-        images_per_patient: least and most, both included.
-        workers: processes; 0: one per core. More than one need an importable main module (they are spawned).
+      directory: gets `dicom/<study>/<series>/<image>.dcm`, `train-rle.csv` and `patient-map.csv`.
+      count: images.
+      seed: not negative.
+      positive_share: share of images with a pneumothorax, 0..1.
+      size: edge of the images in pixels.
+      images_per_patient: least and most, both included.
+      workers: processes; 0: one per core. They are spawned, so a script needs its `if __name__` guard.
 
     Returns:
-        The path of `train-rle.csv`.
+      The path of `train-rle.csv`.
 
     Raises:
-        ValueError: an argument out of its range.
+      ValueError: an argument out of its range.
 
     Example:
-        >>> write_dataset("phantoms", 240, seed=1)  # doctest: +SKIP
-        PosixPath('phantoms/train-rle.csv')
+      >>> write_dataset("phantoms", 240, seed=1)  # doctest: +SKIP
+      PosixPath('phantoms/train-rle.csv')
     """
     _check_size(size)
     if count < 1 or seed < 0 or workers < 0:
         raise ValueError(
-            "expected count >= 1, seed >= 0 and workers >= 0. "
-            f"Received: count={count}, seed={seed}, workers={workers}"
+            f"expected count >= 1, seed >= 0 and workers >= 0. Received: count={count}, seed={seed}, workers={workers}"
         )
     if not 0 <= positive_share <= 1:
         raise ValueError(f"positive_share: expected 0 to 1. Received: positive_share={positive_share}")
     if not 1 <= images_per_patient[0] <= images_per_patient[1]:
         raise ValueError(
-            "images_per_patient: expected 1 <= least <= most. "
-            f"Received: images_per_patient={images_per_patient}"
+            f"images_per_patient: expected 1 <= least <= most. Received: images_per_patient={images_per_patient}"
         )
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, count))
     entries = _entries(
         _classes(count, positive_share, rng), _nih_names(count, images_per_patient, rng), seed=seed, size=size
     )
     rows = list(tqdm(_written(entries, directory, workers), "phantoms", count, unit="image", disable=None))
-    _write_csv(directory / "patient-map.csv", ("Kaggle_ID", "NIH_ID"), ((e.image_id, e.nih_name) for e in entries))
+    files.write_csv(directory / "patient-map.csv", ("Kaggle_ID", "NIH_ID"), ((e.image_id, e.nih_name) for e in entries))
     annotations = directory / "train-rle.csv"
-    _write_csv(annotations, ("ImageId", " EncodedPixels"), _label_rows(entries, rows, rng))
+    files.write_csv(annotations, ("ImageId", " EncodedPixels"), _label_rows(entries, rows, rng))
     return annotations
 
 
@@ -309,7 +308,6 @@ def _write_image(entry: _Entry, directory: Path) -> list[str]:
     else:
         phantom = draw(entry.seed, positive=entry.positive, size=entry.size)
         components = phantom.components
-        path.parent.mkdir(parents=True, exist_ok=True)
         dicom.write_secondary_capture(
             path,
             phantom.pixels,
@@ -323,9 +321,7 @@ def _write_image(entry: _Entry, directory: Path) -> list[str]:
     return [rle.encode(component) for component in components]
 
 
-def _label_rows(
-    entries: list[_Entry], rows: list[list[str]], rng: np.random.Generator
-) -> Iterator[tuple[str, str]]:
+def _label_rows(entries: list[_Entry], rows: list[list[str]], rng: np.random.Generator) -> Iterator[tuple[str, str]]:
     """Order the rows as SIIM-ACR does: shuffled, an image's several rows far from one another."""
     places = rng.permutation(len(entries))
     placed = []
@@ -337,12 +333,3 @@ def _label_rows(
     for _, image_id, text in placed:
         padded = text != rle.HEALTHY or rng.random() < 0.5  # SIIM-ACR has " -1" and "-1"
         yield image_id, f" {text}" if padded else text
-
-
-def _write_csv(path: Path, header: tuple[str, str], rows: Iterable[tuple[str, str]]) -> None:
-    """Write the whole file or nothing: under another name first."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text.getvalue(), encoding="utf-8", newline="")
-    part.replace(path)

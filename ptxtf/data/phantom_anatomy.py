@@ -1,6 +1,6 @@
 """The patient behind a phantom: every outline of a chest, drawn from a random generator and nothing else.
 
-In: a NumPy generator. Out: frozen dataclasses of float curves [N, 2]. No pixel is touched here; `phantom_film` does that.
+In: a NumPy generator. Out: frozen dataclasses of float curves [N, 2]. `phantom_film` makes pixels of them.
 
 Curves live in the patient's frame: x runs to the right of the *picture* (the patient's left) from the midline,
 y runs down from the lung apex; the unit is the height of a lung, so that most numbers lie in -1..1. `Anatomy.pose`
@@ -79,10 +79,10 @@ class Hemithorax:
         """The station, 0..16, of each point of the wall."""
         return np.arange(len(self.wall)) / _SAMPLES
 
-    def lateral_distance(self, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def lateral_distance(self, y: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How far from the midline the ribs run at height y."""
         side = self.wall[(self.stations >= APEX) & (self.stations <= ANGLE)]
-        return np.interp(y, side[:, 1], np.abs(side[:, 0]))
+        return np.interp(np.asarray(y), side[:, 1], np.abs(side[:, 0]))
 
     def shrunken(self, retraction: npt.NDArray[np.float64]) -> Curve:
         """Return the wall drawn towards the hilum by a fraction, 0..1, at each of its points: the visceral pleura."""
@@ -232,8 +232,8 @@ def _arm(rng: np.random.Generator, habitus: _Habitus, sign: int) -> Curve:
     # Arms hang beside the chest of a lying patient and are held away at a standing one.
     swing = rng.uniform(0.0, 0.12) if habitus.supine else rng.uniform(0.12, 0.4)
     width = rng.uniform(0.2, 0.26)
-    start = np.array([0.74 * habitus.breadth, 0.02])
-    centre = open_curve([start, start + (0.07 + swing / 3, 0.25), start + (0.08 + swing, 0.75), start + (swing, 1.5)])
+    path = np.array([(0, 0), (0.07 + swing / 3, 0.25), (0.08 + swing, 0.75), (swing, 1.5)])
+    centre = open_curve(path + np.array([0.74 * habitus.breadth, 0.02]))
     left, right = band(centre, width)
     return _mirrored(sign, np.vstack([left, right[::-1]]))
 
@@ -248,7 +248,7 @@ def _mediastinum(rng: np.random.Generator, habitus: _Habitus) -> Curve:
             (0.085, 0.15), (0.08, 0.0), (0.075, -0.3),
         ]
     )  # fmt: skip
-    return closed_curve(np.vstack([right, left]) * (width, 1)) + (habitus.turn * 0.8, 0)
+    return closed_curve(np.vstack([right, left]) * (width, 1) + np.array([habitus.turn * 0.8, 0]))
 
 
 def _heart(rng: np.random.Generator, habitus: _Habitus) -> Curve:
@@ -260,7 +260,7 @@ def _heart(rng: np.random.Generator, habitus: _Habitus) -> Curve:
         (0.2 * width, base + 0.03), (0.02, base + 0.04), (-0.10 * width, base), (-0.165 * width, 0.8),
         (-0.165 * width, 0.67), (-0.115, 0.53),
     ]  # fmt: skip
-    return closed_curve(points) + (habitus.turn * 1.6, 0)
+    return closed_curve(np.array(points) + np.array([habitus.turn * 1.6, 0]))
 
 
 def _spine(rng: np.random.Generator, habitus: _Habitus) -> Curve:
@@ -334,8 +334,8 @@ def _scapula(rng: np.random.Generator, habitus: _Habitus, sign: int) -> Curve:
     inner = rng.uniform(0.33, 0.43) if habitus.supine else rng.uniform(0.45, 0.54)
     low = rng.uniform(0.42, 0.54)
     points = [
-        (inner + 0.05, 0.03), (inner, 0.16), (inner + 0.01, low - 0.14), (inner + 0.07, low), (inner + 0.115, low - 0.08),
-        (inner + 0.15, 0.25), (0.69, 0.14), (0.72, 0.03), (0.62, 0.0),
+        (inner + 0.05, 0.03), (inner, 0.16), (inner + 0.01, low - 0.14), (inner + 0.07, low),
+        (inner + 0.115, low - 0.08), (inner + 0.15, 0.25), (0.69, 0.14), (0.72, 0.03), (0.62, 0.0),
     ]  # fmt: skip
     return _mirrored(sign, closed_curve(np.array(points) * (habitus.breadth, 1)))
 
@@ -344,7 +344,9 @@ def _breasts(rng: np.random.Generator, habitus: _Habitus) -> tuple[Curve, ...]:
     if rng.random() < 0.6:
         return ()
     size, low = rng.uniform(0.85, 1.2), rng.uniform(0.78, 1.02)
-    points = np.array([(0.16, -0.1), (0.22, -0.04), (0.36, 0.0), (0.5, -0.03), (0.6, -0.12), (0.58, -0.32), (0.34, -0.4)])
+    points = np.array(
+        [(0.16, -0.1), (0.22, -0.04), (0.36, 0.0), (0.5, -0.03), (0.6, -0.12), (0.58, -0.32), (0.34, -0.4)]
+    )
     points = points * (habitus.breadth, size) + (0, low)
     return tuple(_mirrored(sign, closed_curve(points + rng.normal(0, 0.012, points.shape))) for sign in (-1, 1))
 

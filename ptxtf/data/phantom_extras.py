@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from ptxtf.data.phantom_anatomy import Anatomy, Curve, band, open_curve
-from ptxtf.data.phantom_film import Field, Film, Mask
+from ptxtf.data.phantom_film import SOFT, Field, Film, Mask, enlarged
 
 _LETTERS = {
     "L": [(0.1, 0.0), (0.1, 1.0), (0.7, 1.0)],
-    "R": [(0.1, 1.0), (0.1, 0.0), (0.5, 0.0), (0.7, 0.12), (0.7, 0.38), (0.5, 0.5), (0.1, 0.5), (0.4, 0.5), (0.75, 1.0)],
+    "R": [(0.1, 1.0), (0.1, 0.0), (0.5, 0.0), (0.7, 0.12), (0.7, 0.38), (0.5, 0.5), (0.1, 0.5), (0.75, 1.0)],
     "arrow": [(0.4, 1.0), (0.4, 0.0), (0.1, 0.35), (0.4, 0.0), (0.7, 0.35)],
 }  # fmt: skip
 
@@ -155,7 +155,8 @@ def _fold_shadow(fold: Fold, film: Film, steps: int = 24) -> Field:
     for step in range(1, steps + 1):
         inner = fold.edge + np.array([fold.width, 0.0]) * taper * (1 - step / (steps + 1))
         film.fill(sheet, np.vstack([fold.edge, inner[::-1]]), round(255 * (step / steps) ** 1.5))
-    return film.soften(sheet, 0.003) * film.soften(_brush(fold, film), 0.06)
+    soft = Film(film.anatomy, SOFT)
+    return film.soften(sheet, 0.003) * enlarged(soft.soften(_brush(fold, soft), 0.06), film.size)
 
 
 def _brush(fold: Fold, film: Film) -> Mask:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +19,11 @@ import numpy.typing as npt
 
 from ptxtf.data.phantom_anatomy import STATIONS, Anatomy, Bone, Curve, Hemithorax, PleuralSpace, band, open_curve
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[Any]
+"""float32 [S, S]; OpenCV's stubs do not say more than Any."""
 Mask = npt.NDArray[np.uint8]
 
-_SOFT = 256  # edge of the fields that hold only soft structures
+SOFT = 256  # edge of the fields that hold only soft structures
 _SHIFT = 4  # OpenCV takes points in sixteenths of a pixel
 
 
@@ -42,6 +44,7 @@ class Film:
         return float(np.sqrt(np.linalg.det(self.anatomy.pose[:, :2])) * self.size)
 
     def blank(self) -> Mask:
+        """Return an empty sheet."""
         return np.zeros((self.size, self.size), np.uint8)
 
     def fill(self, sheet: Mask, curve: Curve, value: int = 255, *, smooth: bool = True) -> None:
@@ -56,15 +59,17 @@ class Film:
 
     def soften(self, sheet: Mask, width: float) -> Field:
         """Blur by a standard deviation in patient's units. Returns 0..1."""
-        return _blur(sheet, width * self.pixels_per_unit()) * np.float32(1 / 255)  # bytes blur thrice as fast
+        blurred = _blur(sheet, width * self.pixels_per_unit())  # as bytes: three times as fast
+        return np.multiply(blurred, np.float32(1 / 255), dtype=np.float32)
 
 
-def _blur(field: npt.NDArray, sigma: float) -> npt.NDArray:
+def _blur(field: Field, sigma: float) -> Field:
     return cv2.GaussianBlur(field, (0, 0), sigma) if sigma > 0.2 else field
 
 
-def _enlarged(field: Field, size: int) -> Field:
-    return cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR if size >= _SOFT else cv2.INTER_AREA)
+def enlarged(field: Field, size: int) -> Field:
+    """Take a soft field to the film's size."""
+    return cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR if size >= SOFT else cv2.INTER_AREA)
 
 
 # --- The lungs and the air around them --------------------------------------------------------------------------
@@ -77,6 +82,7 @@ def retraction(side: Hemithorax, spaces: Iterable[PleuralSpace]) -> npt.NDArray[
 
 
 def spaces_of(spaces: Iterable[PleuralSpace], side: int) -> list[PleuralSpace]:
+    """Return the spaces of one side."""
     return [space for space in spaces if space.side == side]
 
 
@@ -84,7 +90,7 @@ def component_masks(film: Film, spaces: Sequence[PleuralSpace]) -> tuple[Mask, .
     """Rasterise each pleural space: what lies between the wall and the lung it would leave if it were alone.
 
     Returns:
-        One uint8 [S, S] mask of {0, 1} per space that covers at least a pixel.
+      One uint8 [S, S] mask of {0, 1} per space that covers at least a pixel.
     """
     centre = film.blank()
     for curve in (film.anatomy.heart, film.anatomy.mediastinum):
@@ -148,10 +154,12 @@ def _soft_tissue(film: Film) -> Field:
     limbs = film.soften(arms, 0.008) * (0.16 + 0.22 * film.soften(arms, 0.05))
     body = np.maximum(trunk, limbs) + 0.35 * np.minimum(trunk, limbs)
     total = body + _middle(film) + _belly(film, torso) + _breast_shadows(film)
-    return np.where(total > 0.75, 0.75 + 0.3 * np.tanh((total - 0.75) / 0.3), total)  # no film shows ever more
+    surplus = np.maximum(total - 0.75, 0)
+    return total - surplus + 0.3 * np.tanh(surplus / 0.3)  # no film shows ever more
 
 
 def _middle(film: Film) -> Field:
+    """Mediastinum, heart and spine without their edges."""
     sheet = film.blank()
     film.fill(sheet, film.anatomy.mediastinum)
     heart = film.blank()
@@ -325,41 +333,42 @@ class Tissue:
     net: float  # of the parenchyma's fine net
     vessels: float
     haze: float  # patches of denser lung
+    pleura: float  # the thin line where the lung has come off
     bones: float
     depth: float  # what the lung fields lack against the chest wall
 
 
 def draw_tissue(rng: np.random.Generator) -> Tissue:
+    """Draw what one patient's tissues attenuate."""
     return Tissue(
         air_darkness=0.035 + 0.125 * rng.beta(1.7, 1.2),
         net=rng.uniform(0.014, 0.024),
         vessels=rng.uniform(0.12, 0.18),
         haze=rng.uniform(0.0, 0.03),
+        pleura=rng.uniform(0.06, 0.14),
         bones=rng.uniform(0.75, 1.25),
         depth=rng.uniform(0.24, 0.34),
     )
 
 
-def attenuation(
-    film: Film, spaces: Sequence[PleuralSpace], tissue: Tissue, rng: np.random.Generator
-) -> Field:
+def attenuation(film: Film, spaces: Sequence[PleuralSpace], tissue: Tissue, rng: np.random.Generator) -> Field:
     """Add up what the rays meet: float32 [S, S], 0 outside the patient to about 1 in the belly."""
-    size, soft = film.size, Film(film.anatomy, _SOFT)
+    size, soft = film.size, Film(film.anatomy, SOFT)
     depth = film.soften(_lung_fields(film), 0.004)
     soft_depth = soft.soften(_lung_fields(soft), 0.035)
     lungs = _lungs_alone(film, spaces, depth)
     total = _soft_tissue(soft)
     total -= 0.5 * tissue.depth * soft_depth
-    total = _enlarged(total, size) * (1 + 0.05 * _clouds(size, rng, scale=0.06))
+    total = enlarged(total, size) * (1 + 0.05 * _clouds(size, rng, scale=0.06))
     total -= 0.5 * tissue.depth * depth
-    total += tissue.bones * _bones(film, _enlarged(soft_depth, size))
+    total += tissue.bones * _bones(film, enlarged(soft_depth, size))
     total -= 0.10 * _airways(film)
     total -= tissue.air_darkness * (depth - lungs)
     markings = tissue.vessels * _vessels(film, spaces, rng)
     markings += tissue.net * _parenchyma(size, rng)
     markings += tissue.haze * _clouds(size, rng, scale=0.08)
     total += lungs * markings
-    total += 0.13 * film.soften(_pleural_lines(film, spaces), 0.002)
+    total += tissue.pleura * film.soften(_pleural_lines(film, spaces), 0.002)
     return np.maximum(total, 0)
 
 
@@ -376,6 +385,7 @@ class Exposure:
 
 
 def draw_exposure(rng: np.random.Generator, anatomy: Anatomy) -> Exposure:
+    """Draw an exposure; portable films are grainier."""
     portable = anatomy.view_position == "AP"
     return Exposure(
         black=rng.uniform(-0.12, 0.06),
@@ -396,5 +406,5 @@ def expose(field: Field, exposure: Exposure, rng: np.random.Generator) -> Mask:
     grey = np.clip((grey - exposure.black) / (exposure.white - exposure.black), 0, 1) ** np.float32(exposure.gamma)
     grain = _blur(rng.standard_normal((size, size), np.float32), 0.6)
     grey += exposure.grain * grain * np.sqrt(0.15 + grey)
-    grey = grey * grey * (1.2 - 0.4 * grey) * 0.35 + grey * 0.65 + 0.07 * grey  # a mild toe and shoulder
+    grey = 0.7 * grey + 0.3 * grey * grey * (3 - 2 * grey)  # a mild toe and shoulder
     return np.clip(np.round(grey * 255), 0, 255).astype(np.uint8)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from ptxtf.models.layers import FusedBatchNormalization
+from ptxtf.models.layers import BATCH_MOMENTUM, FusedBatchNormalization
 
 CENTRE_FILTERS = 512
 
@@ -63,7 +63,7 @@ def double_conv(x: keras.KerasTensor, filters: int, *, name: str) -> keras.Keras
             kernel_initializer="he_uniform",
             name=f"{name}_conv{number}",
         )(x)
-        x = FusedBatchNormalization(name=f"{name}_bn{number}")(x)
+        x = FusedBatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_bn{number}")(x)
         x = layers.Activation("relu", name=f"{name}_relu{number}")(x)
     return x
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from ptxtf.models.layers import BATCH_MOMENTUM
+
 
 def plain_encoder(
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
@@ -49,5 +51,5 @@ def _conv_bn_relu(x: keras.KerasTensor, filters: int, *, stride: int, level: int
         kernel_initializer="he_uniform",
         name=f"level{level}_conv{number}",
     )(x)
-    x = layers.BatchNormalization(name=f"level{level}_bn{number}")(x)
+    x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"level{level}_bn{number}")(x)
     return layers.Activation("relu", name=f"level{level}_relu{number}")(x)

@@ -64,7 +64,8 @@ def unet(
     _check(input_shape, decoder_filters, precision)
     with _dtype_policy(precision):
         encoder = _encoder(backbone, weights, precision)
-        encoder.model.trainable = not freeze_encoder
+        if freeze_encoder:
+            encoder.model.trainable = False
         images = keras.Input(input_shape, dtype="float32", name="images")
         features = _encode(encoder, images, input_scaling or encoder.scaling)
         logits = segmentation_head(unet_decoder(features, decoder_filters))

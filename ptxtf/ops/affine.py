@@ -71,7 +71,7 @@ def affine_matrices(
         float32 [B, 2, 3], output to input coordinates, as `warp_affine` takes them.
 
     Raises:
-        ValueError: if the parameters are not three of one shape [B], or image_size is not two positive numbers.
+        ValueError: if the parameters are not three of one shape [B], or image_size is not two positive integers.
 
     Example:
         >>> matrices = affine_matrices([0.1], zoom=[1.05], flip=[True], image_size=(512, 512))
@@ -84,8 +84,8 @@ def affine_matrices(
         raise ValueError(
             f"rotation_radians, zoom and flip must be of one shape [B]. Received: shapes={', '.join(map(str, shapes))}"
         )
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise ValueError(f"image_size must be (height, width), positive. Received: image_size={image_size}")
+    if len(image_size) != 2 or not all(isinstance(length, int) and length >= 1 for length in image_size):
+        raise ValueError(f"image_size must be (height, width), positive integers. Received: image_size={image_size}")
     cosine, sine = tf.cos(angles) / zoom, tf.sin(angles) / zoom
     linear = tf.stack(  # [B, 2, 2]
         [tf.stack([cosine, sine], axis=-1), tf.stack([-sine * mirror, cosine * mirror], axis=-1)], axis=1

@@ -84,7 +84,7 @@ class _Tiling(NamedTuple):
 
 def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int, int]) -> None:
     shape = images.shape
-    if images.dtype != tf.uint8 or shape.rank != 4 or shape[3] != 1 or 0 in shape[1:3]:
+    if images.dtype != tf.uint8 or shape.rank != 4 or shape[3] != 1 or 0 in shape[:3]:
         raise ValueError(
             f"images must be uint8 [B, H, W, 1] with pixels. Received: dtype={images.dtype.name}, shape={shape}"
         )

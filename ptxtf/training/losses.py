@@ -77,8 +77,8 @@ def focal_loss(masks: tf.Tensor, logits: tf.Tensor, *, alpha: float = 0.25, gamm
 
     FL = -alpha_t (1 - p_t)^gamma log(p_t)
 
-    Equals `keras.losses.BinaryFocalCrossentropy` with class balancing where that one is exact. Keras clips the
-    probability at 1e-7, so a pixel that is wrong by a logit of 17 or more gets no gradient there; here it does.
+    Written with softplus, which is exact and has a finite gradient for every logit and every gamma; Keras' own
+    (`keras.losses.BinaryFocalCrossentropy`) has a nan one below gamma = 1 as soon as a pixel is exactly right.
 
     Args:
       masks: [B, H, W, 1] of {0, 1}.
@@ -90,10 +90,11 @@ def focal_loss(masks: tf.Tensor, logits: tf.Tensor, *, alpha: float = 0.25, gamm
       float32 [B].
     """
     masks, logits = tf.cast(masks, tf.float32), tf.cast(logits, tf.float32)
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=masks, logits=logits)
-    wrongness = tf.sigmoid(tf.where(masks > 0.5, -logits, logits))  # 1 - p_t, without cancellation
-    weight = masks * alpha + (1.0 - masks) * (1.0 - alpha)
-    return tf.reduce_mean(weight * wrongness**gamma * cross_entropy, axis=[1, 2, 3])
+    foreground = masks > 0.5
+    right = tf.where(foreground, logits, -logits)  # the logit of p_t
+    weight = tf.where(foreground, alpha, 1.0 - alpha)
+    focal = weight * tf.exp(-gamma * tf.nn.softplus(right)) * tf.nn.softplus(-right)
+    return tf.reduce_mean(focal, axis=[1, 2, 3])
 
 
 def soft_dice_loss(masks: tf.Tensor, logits: tf.Tensor, *, smooth: float = 1.0) -> tf.Tensor:

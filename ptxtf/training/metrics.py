@@ -84,12 +84,12 @@ def means(whole: Totals) -> dict[str, float]:
 
 def _overlap_and_areas(masks: tf.Tensor, predicted_masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return |X∩Y| and |X| + |Y| as whole numbers [B]; float32 sums would lose pixels beyond 2²⁴."""
-    masks.shape.assert_is_compatible_with(predicted_masks.shape)
     first, second = tf.cast(masks, tf.int32), tf.cast(predicted_masks, tf.int32)
+    first.shape.assert_is_compatible_with(second.shape)  # (B, H, W, 1) and (H, W, 1) would broadcast
     overlap = tf.reduce_sum(first * second, axis=[1, 2, 3])
     return overlap, tf.reduce_sum(first, axis=[1, 2, 3]) + tf.reduce_sum(second, axis=[1, 2, 3])
 
 
 def _ratio(numerator: tf.Tensor, denominator: tf.Tensor, empty: float) -> tf.Tensor:
-    scores = tf.cast(numerator, tf.float32) / tf.cast(tf.maximum(denominator, 1), tf.float32)
+    scores = tf.cast(numerator / tf.maximum(denominator, 1), tf.float32)  # whole numbers divide in float64
     return tf.where(denominator == 0, tf.constant(empty, tf.float32), scores)

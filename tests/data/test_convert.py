@@ -141,7 +141,7 @@ def test_strict_stops_at_the_first_and_writes_no_data_set(conversion, films, tmp
 
 def test_an_empty_folder_is_one_clear_line(conversion, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: expected DICOM files at any depth. Received: none"):
+    with pytest.raises(InputError, match=r"empty: expected DICOM files at any depth\. Received: none"):
         convert.convert(conversion(dicom_dir=str(tmp_path / "empty")))
 
 
@@ -174,7 +174,7 @@ def test_a_stopped_conversion_goes_on_after_the_last_whole_shard(conversion, mon
     monkeypatch.setattr(source, "encode", lambda job: calls.append(job) or real(job))
     done = convert.convert(config)
     assert digests(done.directory) == digests(whole.directory)
-    kept = sum(shard.images for shard in list(s for p in whole.manifest.splits.values() for s in p)[:finished])
+    kept = sum(shard.images for shard in [s for p in whole.manifest.splits.values() for s in p][:finished])
     assert len(calls) == 24 - kept
     assert not (done.directory / ".conversion.json").exists()
 

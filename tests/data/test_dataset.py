@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ptxtf
-from ptxtf.data import dataset, dicom, rle, annotations
+from ptxtf.data import annotations, dataset, dicom, rle
 from ptxtf.errors import InputError
 
 
@@ -89,5 +89,5 @@ def test_a_missing_shard_is_named(records, tmp_path):
 
 
 def test_fewer_images_than_a_batch_is_an_error(records):
-    with pytest.raises(InputError, match="expected at least --batch_size=1000 images .* Received: "):
+    with pytest.raises(InputError, match=r"expected at least --batch_size=1000 images .* Received: "):
         dataset.Split(records, "train").steps(1000)

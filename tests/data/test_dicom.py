@@ -559,12 +559,6 @@ def test_written_spacing_of_many_digits_fits_its_16_characters(write):
     )
 
 
-def test_quality_costs_bytes(write):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    low, high = (len(dicom.read(write(noise, quality=quality)).encoded) for quality in (30, 95))
-    assert low < high / 2
-
-
 def test_written_whole_or_not_at_all(write, tmp_path, monkeypatch):
     def break_off(_, path, **__):
         pathlib.Path(path).write_bytes(b"half")

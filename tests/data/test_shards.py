@@ -50,7 +50,7 @@ def test_counts_add_up_over_joined_splits():
 
 
 def test_an_unknown_split_is_named_with_those_there_are():
-    with pytest.raises(InputError, match="expected a split of train, val. Received: split='test'"):
+    with pytest.raises(InputError, match=r"expected a split of train, val\. Received: split='test'"):
         manifest().images("test")
 
 

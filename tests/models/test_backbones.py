@@ -72,7 +72,12 @@ def pad_same_in_keras(monkeypatch):
     monkeypatch.setattr(keras_inception_v3.layers, "MaxPooling2D", max_pooling)
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+SLOW = ("densenet121", "inceptionv3")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ORIGINALS]
+)
 def test_a_published_file_gives_the_original_s_features(name, tmp_path, monkeypatch):
     if name == "inceptionv3":
         pad_same_in_keras(monkeypatch)
@@ -98,6 +103,7 @@ def test_features_have_the_strides_they_are_said_to_have(name):
     assert encoder.strides == STRIDES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "inceptionv3"])  # which have layers that Keras names
 def test_layer_names_are_unique_and_the_same_in_every_build(name):
     first, second = (named_encoder(name, weights=None, precision=None).model for _ in range(2))

@@ -252,6 +252,13 @@ def test_any_model_is_tapped_at_the_last_layer_of_each_stride():
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_layer_frozen_in_a_model_stays_frozen():
+    backbone = custom_backbone()
+    backbone.get_layer("down0").trainable = False
+    encoder = unet(backbone, decoder_filters=FEW).get_layer("encoder")
+    assert [layer.name for layer in encoder.layers if layer.weights and not layer.trainable] == ["down0"]
+
+
 def test_a_model_is_rebuilt_under_the_precision_asked_for():
     model = unet(custom_backbone(), decoder_filters=FEW, precision="mixed_bfloat16")
     assert {output.dtype for output in model.get_layer("encoder").outputs} == {"bfloat16"}

@@ -176,6 +176,8 @@ def test_wrong_matrix_arguments_are_refused():
         ops.affine_matrices([0.0, 1.0], zoom=[1.0], flip=[False], image_size=(4, 4))
     with pytest.raises(ValueError, match=r"image_size must be \(height, width\).*Received: image_size=\(0, 4\)"):
         ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(0, 4))
+    with pytest.raises(ValueError, match=r"positive integers\. Received: image_size=\(None, 4\)"):
+        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(None, 4))
 
 
 def seeds(count: int) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""Masks and findings by hand."""
+
+import pathlib
+
+import cv2
+import numpy as np
+import pytest
+
+from ptxtf.config import MaskConfig
+from ptxtf.data import dicom
+from ptxtf.errors import InputError
+from ptxtf.inference import findings, masks, radiographs
+
+
+def test_the_threshold_counts_as_above():
+    probabilities = np.array([[0.49, 0.5], [0.51, 0.0]], np.float32)
+    np.testing.assert_array_equal(masks.decide(probabilities, MaskConfig(threshold=0.5)), [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize(("smallest", "kept"), [(3, True), (4, False)])
+def test_a_mask_below_the_smallest_area_counts_as_none(smallest, kept):
+    probabilities = np.zeros((5, 5), np.float32)
+    probabilities[0, :3] = 0.9
+    mask = masks.decide(probabilities, MaskConfig(min_area_px=smallest))
+    assert mask.sum() == (3 if kept else 0)
+
+
+def test_a_finding_by_hand():
+    mask = np.zeros((10, 20), np.uint8)
+    mask[0, 0] = mask[1, 1] = 1  # these touch by a corner: one region
+    mask[5:7, 3:6] = 1
+    mask[9, 19] = 1
+    probabilities = mask * 0.75 + 0.1
+    found = findings.describe(mask, probabilities, image_id="x", path=pathlib.Path("x.dcm"))
+    assert (found.pneumothorax, found.area_px, found.regions) == (True, 9, 3)
+    assert found.area_percent == 4.5
+    assert found.probability == pytest.approx(0.85)
+    assert found.image_side == "left"
+
+
+def test_nothing_found_has_no_side():
+    empty = np.zeros((4, 4), np.uint8)
+    found = findings.describe(empty, empty + 0.2, image_id="x", path=pathlib.Path("x.dcm"))
+    assert (found.pneumothorax, found.regions, found.image_side) == (False, 0, "")
+
+
+def test_files_and_folders_are_found_once_each(tmp_path, phantoms):
+    picture = tmp_path / "b.PNG"
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8), np.uint8))
+    (tmp_path / "b.png").rename(picture)
+    (tmp_path / "notes.txt").write_text("no picture")
+    film = dicom.find(phantoms / "dicom")[0]
+    assert radiographs.find([str(tmp_path), str(film), str(film)]) == [picture, film]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["/nowhere/x.dcm"], "/nowhere/x.dcm: expected a file or folder. Received: no such file"),
+        ([], "expected DICOM, PNG or JPEG files. Received: no file names"),
+    ],
+)
+def test_names_that_lead_nowhere(names, message):
+    with pytest.raises(InputError, match=message):
+        radiographs.find(names)
+
+
+def test_an_empty_folder_is_said(tmp_path):
+    with pytest.raises(InputError, match="expected DICOM, PNG or JPEG files"):
+        radiographs.find([str(tmp_path)])
+
+
+def test_a_picture_is_read_as_grey(tmp_path):
+    colour = np.zeros((6, 7, 3), np.uint8)
+    colour[..., 1] = 100
+    cv2.imwrite(str(tmp_path / "green.png"), colour)
+    image_id, pixels = radiographs.read(tmp_path / "green.png")
+    assert image_id == "green"
+    assert set(pixels.ravel()) <= {58, 59}  # ITU-R 601: 0.587 of green
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_broken_picture_is_named(tmp_path, content):
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.png: expected a PNG or JPEG picture"):
+        radiographs.read(tmp_path / "bad.png")

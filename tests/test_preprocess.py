@@ -1,0 +1,168 @@
+"""Preprocessing against OpenCV and SciPy stage by stage; equal on either side; image and mask together."""
+
+import cv2
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+
+import ptxtf
+from ptxtf import preprocess
+from ptxtf.config import PreprocessConfig
+from ptxtf.data import dataset
+
+STILL = {"rotation_degrees": (0.0, 0.0), "zoom": 0.0, "brightness": 0.0, "flip_probability": 0.0}
+
+
+@pytest.fixture
+def batch(rng):
+    images = cv2.GaussianBlur(rng.integers(0, 256, (64, 96)).astype(np.uint8), (9, 9), 0)
+    images = np.stack([images, images[::-1], 255 - images])[..., np.newaxis]
+    masks = np.zeros_like(images)
+    masks[0, 10:30, 20:50] = masks[2, 40:, :9] = 1
+    seeds = np.array([[5, 1], [5, 2], [5, 3]], np.int32)
+    return tf.constant(images), tf.constant(masks), tf.constant(seeds)
+
+
+def test_without_augmentation_an_image_is_opencv_s_clahe_scaled(batch):
+    images, masks, seeds = batch
+    config = PreprocessConfig(clip_limit=3.0, tile_grid=(4, 6), **STILL)
+    clahe = cv2.createCLAHE(3.0, (6, 4))
+    expected = np.stack([clahe.apply(image) for image in images.numpy()[..., 0]]) / 255
+    trained, truth = preprocess.for_training(config)(images, masks, seeds)
+    np.testing.assert_allclose(trained[0, ..., 0], expected, atol=1e-6)
+    np.testing.assert_array_equal(truth[0], masks)
+    np.testing.assert_allclose(preprocess.for_inference(config)(images)[..., 0], expected, atol=1e-6)
+
+
+def test_clahe_can_be_left_out(batch):
+    images, _, _ = batch
+    prepared = preprocess.for_inference(PreprocessConfig(clahe=False))(images)
+    np.testing.assert_allclose(prepared, images.numpy() / 255, atol=1e-7)
+
+
+def test_a_flip_mirrors_image_and_mask(batch):
+    config = PreprocessConfig(clahe=False, **STILL | {"flip_probability": 1.0})
+    images, masks = (part[0].numpy() for part in preprocess.for_training(config)(*batch))
+    np.testing.assert_allclose(images, batch[0].numpy()[:, :, ::-1] / 255, atol=1e-5)
+    np.testing.assert_array_equal(masks, batch[1].numpy()[:, :, ::-1])
+
+
+def test_a_rotation_of_90_degrees_is_numpy_s_either_way_round(rng):
+    square = rng.integers(0, 256, (4, 32, 32, 1)).astype(np.uint8)
+    config = PreprocessConfig(clahe=False, **STILL | {"rotation_degrees": (90.0, 90.0)})
+    seeds = np.array([[9, i] for i in range(4)], np.int32)
+    turned = preprocess.for_training(config)(tf.constant(square), tf.constant(square % 2), tf.constant(seeds))[0][0]
+    ways = set()
+    for before, after in zip(square, turned.numpy(), strict=True):
+        matches = [k for k in (1, 3) if np.allclose(np.rot90(before, k) / 255, after, atol=1e-4)]
+        assert len(matches) == 1
+        ways.update(matches)
+    assert ways == {1, 3}
+
+
+def test_image_and_mask_never_part(batch):
+    """A mask that is warped as an image, then rounded, is the mask that was warped as one."""
+    _, masks, seeds = batch
+    config = PreprocessConfig(clahe=False, brightness=0.0)
+    images, truth = preprocess.for_training(config)(masks * 255, masks, seeds)
+    inside = scipy.ndimage.binary_erosion(truth[0, 0, ..., 0].numpy() > 0, iterations=2)
+    outside = ~scipy.ndimage.binary_dilation(truth[0, 0, ..., 0].numpy() > 0, iterations=2)
+    assert inside.sum() > 100
+    assert images[0, 0, ..., 0].numpy()[inside].min() > 0.99
+    assert images[0, 0, ..., 0].numpy()[outside].max() < 0.01
+
+
+def test_brightness_multiplies_within_its_range_and_is_clipped_once(batch):
+    config = PreprocessConfig(clahe=False, **STILL | {"brightness": 0.15})
+    images = preprocess.for_training(config)(*batch)[0][0].numpy()
+    before = batch[0].numpy() / 255
+    factors = []
+    for plain, bright in zip(before, images, strict=True):
+        inner = (plain > 0.1) & (plain < 0.8)
+        ratio = bright[inner] / plain[inner]
+        assert np.ptp(ratio) < 1e-3
+        factors.append(ratio.mean())
+    assert 0.85 <= min(factors) < max(factors) <= 1.15
+    assert images.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["whole", "patch"])
+def test_the_same_numbers_eagerly_compiled_and_inside_tf_data(batch, mode):
+    augment = preprocess.for_training(PreprocessConfig(mode=mode, patch_size=32))
+    eager = augment(*batch)
+    compiled = tf.function(augment, jit_compile=True)(*batch)
+    mapped = next(iter(tf.data.Dataset.from_tensors(batch).map(augment)))
+    for other in (compiled, mapped):
+        # a fused multiply-add may move a sampling point by an ulp, which shows where grey levels jump
+        np.testing.assert_allclose(eager[0], other[0], atol=2e-4)
+        assert np.mean(eager[1].numpy() != other[1].numpy()) < 1e-3
+
+
+def test_an_example_is_augmented_alike_whatever_batch_it_is_in(batch):
+    augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
+    together = augment(*batch)
+    for i in range(3):
+        alone = augment(*(part[i : i + 1] for part in batch))
+        np.testing.assert_allclose(together[0][0, i], alone[0][0, 0], atol=1e-5)
+
+
+def test_patch_steps_hold_every_patch_once(batch):
+    images, masks, seeds = batch
+    config = PreprocessConfig(mode="patch", patch_size=32, clahe=False, **STILL)
+    patches, truths = preprocess.for_training(config)(images, masks, seeds)
+    assert patches.shape == truths.shape == (6, 3, 32, 32, 1)
+    orders = []
+    for i in range(3):
+        grid = images.numpy()[i].reshape(2, 32, 3, 32, 1).swapaxes(1, 2).reshape(6, 32, 32, 1) / 255
+        order = [int(np.abs(grid - patch).sum(axis=(1, 2, 3)).argmin()) for patch in patches.numpy()[:, i]]
+        assert sorted(order) == list(range(6))
+        np.testing.assert_allclose(grid[order], patches[:, i], atol=1e-6)
+        mask_grid = masks.numpy()[i].reshape(2, 32, 3, 32, 1).swapaxes(1, 2).reshape(6, 32, 32, 1)
+        np.testing.assert_array_equal(mask_grid[order], truths[:, i])
+        orders.append(tuple(order))
+    assert len(set(orders)) > 1
+
+
+@pytest.mark.parametrize("size", [(64, 96), (50, 70)])
+def test_join_undoes_cut_at_any_size(rng, size):
+    config = PreprocessConfig(mode="patch", patch_size=32)
+    images = tf.constant(rng.random((2, *size, 1)), tf.float32)
+    np.testing.assert_allclose(
+        preprocess.join(preprocess.cut(images, config), config, image_size=size), images, atol=1e-6
+    )
+
+
+def test_batches_train_endlessly_on_augmented_images(records):
+    stream = ptxtf.batches(records, "train", batch_size=4, training=True, seed=1)
+    count = dataset.Split(records, "train").images // 4
+    drawn = [next(stream) for _ in range(2 * count)]
+    for images, masks in drawn:
+        assert images.dtype == masks.dtype == tf.float32
+        assert images.shape == masks.shape == (4, 64, 64, 1)
+        assert 0 <= images.numpy().min() < images.numpy().max() <= 1
+        assert set(np.unique(masks)) <= {0.0, 1.0}
+    again = ptxtf.batches(records, "train", batch_size=4, training=True, seed=1)
+    np.testing.assert_array_equal(next(again)[0], drawn[0][0])
+    assert np.abs(drawn[0][0].numpy() - drawn[count][0].numpy()).max() > 0.1
+
+
+def test_batches_without_training_are_one_pass_in_order(records):
+    expected = list(ptxtf.data.examples(records, "val").as_numpy_iterator())
+    images, masks = (
+        np.concatenate([pair[side].numpy() for pair in ptxtf.batches(records, "val", batch_size=4, training=False)])
+        for side in (0, 1)
+    )
+    assert len(images) == len(expected)
+    np.testing.assert_array_equal(masks, [case["mask"] for case in expected])
+    clahe = cv2.createCLAHE(2.0, (8, 8))
+    for image, case in zip(images, expected, strict=True):
+        np.testing.assert_allclose(image[..., 0], clahe.apply(case["image"][..., 0]) / 255, atol=1.01 / 255)
+
+
+def test_batches_of_patches_can_be_stitched_back(records):
+    whole = next(ptxtf.batches(records, "val", batch_size=2, training=False, image_size=256))[0]
+    patches = next(ptxtf.batches(records, "val", batch_size=2, training=False, mode="patch", image_size=256))[0]
+    assert patches.shape == (2 * 4, 128, 128, 1)
+    stitched = ptxtf.ops.stitch_patches(tf.reshape(patches, [2, 4, 128, 128, 1]), image_size=256)
+    np.testing.assert_allclose(stitched, whole, atol=1e-6)
