@@ -368,7 +368,7 @@ def attenuation(film: Film, spaces: Sequence[PleuralSpace], tissue: Tissue, rng:
     markings += tissue.net * _parenchyma(size, rng)
     markings += tissue.haze * _clouds(size, rng, scale=0.08)
     total += lungs * markings
-    total += tissue.pleura * film.soften(_pleural_lines(film, spaces), 0.002)
+    total += tissue.pleura * film.soften(_pleural_lines(film, spaces), 0.002) * depth  # lost over the heart
     return np.maximum(total, 0)
 
 

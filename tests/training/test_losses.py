@@ -112,7 +112,7 @@ def test_a_healthy_image_is_rewarded_for_an_empty_prediction():
 
 def test_it_compiles_under_xla_with_equal_values(masks, logits):
     loss = losses.focal_dice(reduction=None)
-    compiled = tf.function(lambda m, z: loss(m, z), jit_compile=True)
+    compiled = tf.function(loss.call, jit_compile=True)
     np.testing.assert_allclose(compiled(masks, logits), loss(masks, logits), rtol=1e-5)
 
 

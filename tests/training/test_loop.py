@@ -1,0 +1,237 @@
+"""The training loop: it learns, it can be stopped anywhere, and its settings do what they say."""
+
+import csv
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf import config, preprocess, rundir
+from ptxtf.data import dataset
+from ptxtf.errors import InputError
+from ptxtf.inference import Predictor
+from ptxtf.inference.predictor import load_model
+from ptxtf.training import history, loop, losses, metrics, steps
+
+pytestmark = pytest.mark.filterwarnings(
+    # Keras 3.15 on NumPy 2.4, when it saves weights
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+
+def small_model(_network=None) -> keras.Model:
+    """Return a network that trains in no time: two convolutions and a batch normalization."""
+    images = keras.Input((None, None, 1))
+    x = keras.layers.Conv2D(8, 5, padding="same", activation="relu", name="one")(images)
+    x = keras.layers.BatchNormalization(name="two")(x)
+    return keras.Model(images, keras.layers.Conv2D(1, 5, padding="same", dtype="float32", name="three")(x))
+
+
+@pytest.fixture
+def run(records, tmp_path, monkeypatch):
+    """Return a function that trains the small network on the phantoms and gives the run's folder."""
+    monkeypatch.setattr(loop, "build_model", small_model)
+
+    def train(name="run", **settings) -> pathlib.Path:
+        given = {"records_dir": str(records), "run_dir": str(tmp_path / name), "batch_size": 4, "epochs": 2} | settings
+        stages = []
+        for kind in config.RUN:
+            names = kind.__dataclass_fields__
+            stages.append(kind(**{key: given[key] for key in given if key in names}))
+        assert set(given) <= {key for kind in config.RUN for key in kind.__dataclass_fields__}
+        return loop.train(*stages)
+
+    return train
+
+
+def weights(run_dir) -> list[np.ndarray]:
+    return load_model(run_dir / "model.keras").get_weights()
+
+
+def rows(run_dir) -> list[dict[str, float]]:
+    with (run_dir / "history.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def without_time(history_rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history_rows]
+
+
+def assert_same(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert without_time(rows(one)) == without_time(rows(other))
+
+
+def test_a_run_leaves_what_rundir_says(run):
+    folder = run()
+    assert [row["epoch"] for row in rows(folder)] == [1, 2]
+    assert list(rows(folder)[0]) == ["epoch", "loss", "val_loss", "val_dice", "val_positive_dice", "seconds"]
+    for name in (rundir.FLAGS, rundir.MODEL, rundir.CURVES, rundir.BEST):
+        assert (folder / name).stat().st_size > 0
+    inputs, _, _, training = rundir.read_flags(folder)
+    assert inputs.image_size == 64  # "as stored" is written out
+    assert training.epochs == 2
+    assert not list(folder.rglob("*.part*"))
+
+
+def test_tensorboard_gets_every_number_and_overlays(run):
+    folder = run(overlays=2)
+    tags = set()
+    for path in (folder / "tensorboard").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            tags |= {value.tag for value in event.summary.value}
+    assert {"loss", "val_dice", "val_positive_dice", "truth blue, prediction orange"} <= tags
+
+
+def test_an_epoch_equals_a_plain_loop_written_out(run, records):
+    folder = run(epochs=1, val_split="", focal_weight=2.0, learning_rate=3e-3)
+    keras.utils.set_random_seed(0)
+    model = small_model()
+    optimizer = keras.optimizers.Adam(3e-3)
+    augment = preprocess.for_training(config.PreprocessConfig())
+    found = []
+    for batch in dataset.Split(records, "train").batches(4, training=True, seed=0, epoch=0):
+        images, masks = augment(batch["image"], batch["mask"], batch["seed"])
+        with tf.GradientTape() as tape:
+            logits = model(images[0], training=True)
+            loss = losses.focal_dice(focal_weight=2.0)(masks[0], logits)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        found.append(float(loss))
+    assert rows(folder)[0]["loss"] == pytest.approx(np.mean(found), rel=1e-4)
+    for ours, plain in zip(weights(folder), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=2e-4)
+
+
+def test_it_learns(run):
+    found = [row["loss"] for row in rows(run(epochs=6, learning_rate=1e-2))]
+    assert found == sorted(found, reverse=True)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another(run):
+    one = run("one")
+    assert_same(one, run("two"))
+    other = run("other", seed=1)
+    assert any((a != b).any() for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def test_going_on_after_a_finished_run_equals_one_long_run(run):
+    long = run("long", epochs=4)
+    run("short", epochs=2)
+    assert_same(long, run("short", epochs=4))
+
+
+@pytest.mark.parametrize("update", [1, 4])
+def test_a_run_stopped_inside_an_epoch_ends_as_if_it_had_not_been(run, monkeypatch, update):
+    whole = run("whole", epochs=3)
+    real, counts = steps.build, []
+
+    def build_that_stops(*args, **kwargs):
+        functions = real(*args, **kwargs)
+
+        def stop(*arguments):
+            counts.append(1)
+            if len(counts) == 3 + update:  # three updates an epoch: in the second epoch
+                raise KeyboardInterrupt
+            return functions.update(*arguments)
+
+        return steps.Steps(augment=functions.augment, update=stop, score=functions.score)
+
+    monkeypatch.setattr(steps, "build", build_that_stops)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", epochs=3)
+    monkeypatch.setattr(steps, "build", real)
+    assert_same(whole, run("stopped", epochs=3))
+
+
+def test_a_finished_run_is_left_as_it_is(run):
+    folder = run()
+    before = (folder / "history.csv").read_bytes()
+    run()
+    assert (folder / "history.csv").read_bytes() == before
+
+
+def test_another_setting_needs_another_folder(run):
+    run()
+    with pytest.raises(
+        InputError, match=r"run\.flags: expected --learning_rate=0\.001, as the run was started.*=0\.01"
+    ):
+        run(learning_rate=1e-2)
+
+
+def test_the_final_model_is_the_best_epoch_s(run):
+    folder = run(epochs=5, learning_rate=1e-2)
+    best = max(rows(folder), key=lambda row: row["val_dice"])
+    split = dataset.Split(rundir.read_flags(folder)[0].records_dir, "val")
+    predictor = Predictor.load(folder)
+    scores = []
+    for batch in split.batches(4, training=False):
+        real = batch["image_id"].numpy() != b""
+        predicted = predictor(batch["image"]) >= 0.5
+        scores.extend(metrics.dice(batch["mask"], predicted).numpy()[real])
+    assert np.mean(scores) == pytest.approx(best["val_dice"], abs=1e-5)
+
+
+def test_without_validation_the_last_epoch_is_kept(run):
+    folder = run(val_split="")
+    assert list(rows(folder)[0]) == ["epoch", "loss", "seconds"]
+    assert not (folder / rundir.BEST).exists()
+    assert (folder / rundir.MODEL).exists()
+
+
+def test_host_and_device_preprocessing_train_alike(run):
+    device, host = (rows(run(side, preprocess_on=side)) for side in ("device", "host"))
+    for one, other in zip(device, host, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatch):
+    taken = []
+    real = steps.build
+
+    def build_that_counts(*args, **kwargs):
+        functions = real(*args, **kwargs)
+
+        def update(images, masks, index):
+            taken.append((images.shape, int(index)))
+            return functions.update(images, masks, index)
+
+        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
+
+    monkeypatch.setattr(steps, "build", build_that_counts)
+    folder = run(mode="patch", patch_size=32, epochs=1)
+    assert taken == [((4, 4, 32, 32, 1), index) for _ in range(3) for index in range(4)]
+    assert Predictor.load(folder)(tf.zeros([1, 64, 64, 1], tf.uint8)).shape == (1, 64, 64, 1)
+
+
+def test_a_patch_larger_than_the_image_is_refused(run):
+    with pytest.raises(InputError, match=r"expected --patch_size up to the image size, 64. Received: 128"):
+        run(mode="patch")
+
+
+def test_an_unknown_backbone_is_one_clear_line():
+    network = config.ModelConfig(backbone="resnet33")
+    with pytest.raises(InputError, match=r"expected --backbone of vgg16, .* Received: 'resnet33'"):
+        loop.build_model(network)
+
+
+@pytest.mark.parametrize("damage", ["rows", "none"])
+def test_history_forgets_epochs_that_were_not_finished(tmp_path, damage):
+    if damage == "none":
+        assert history.read(tmp_path, epochs=3) == []
+        return
+    history.write(tmp_path, [{"epoch": e, "loss": 1 / e} for e in (1, 2, 3)])
+    assert [row["epoch"] for row in history.read(tmp_path, epochs=2)] == [1, 2]
+
+
+def test_a_checkpoint_of_another_network_is_one_clear_line(run, monkeypatch):
+    run()
+    monkeypatch.setattr(
+        loop, "build_model", lambda _: keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
+    )
+    with pytest.raises(InputError, match=r"expected a checkpoint of this network. Received: ") as caught:
+        run(epochs=3)
+    assert "\n" not in str(caught.value)
