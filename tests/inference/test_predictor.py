@@ -1,0 +1,97 @@
+"""The predictor against the model called by hand, whole and in patches, at its own size and at others."""
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf.config import PreprocessConfig
+from ptxtf.errors import InputError
+from ptxtf.inference import Predictor
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return a network whose logit is a fixed function of a pixel and its right neighbour."""
+    images = keras.Input((None, None, 1))
+    convolution = keras.layers.Conv2D(1, (1, 2), padding="same")
+    outputs = convolution(images)
+    convolution.set_weights([np.array([3.0, -2.0], np.float32).reshape(1, 2, 1, 1), np.array([-0.5], np.float32)])
+    return keras.Model(images, outputs)
+
+
+def by_hand(image: np.ndarray) -> np.ndarray:
+    """Return the probabilities of uint8 [H, W] with OpenCV and NumPy."""
+    x = cv2.createCLAHE(2.0, (8, 8)).apply(image) / 255
+    right = np.pad(x, ((0, 0), (0, 1)))[:, 1:]
+    return 1 / (1 + np.exp(-(3 * x - 2 * right - 0.5)))
+
+
+@pytest.fixture
+def images(rng):
+    noise = rng.integers(0, 256, (3, 64, 64)).astype(np.uint8)
+    return np.stack([cv2.GaussianBlur(image, (7, 7), 0) for image in noise])
+
+
+def test_whole_images(model, images):
+    predicted = Predictor(model, PreprocessConfig(), image_size=64)(images[..., np.newaxis])
+    assert predicted.dtype == tf.float32
+    np.testing.assert_allclose(predicted[..., 0], [by_hand(image) for image in images], atol=2e-6)
+
+
+def test_patches_are_equalised_as_one_image_and_stitched(model, images):
+    predicted = Predictor(model, PreprocessConfig(mode="patch", patch_size=32), image_size=64)(images[..., np.newaxis])
+    whole = np.stack([by_hand(image) for image in images])
+    # the network sees nothing to the right of a patch: its last column differs, every other pixel is the same
+    inner = np.ones((64, 64), bool)
+    inner[:, 31] = False
+    np.testing.assert_allclose(predicted.numpy()[..., 0][:, inner], whole[:, inner], atol=2e-6)
+    assert np.abs(predicted.numpy()[:, :, 31, 0] - whole[:, :, 31]).max() > 0.01
+
+
+def test_xla_changes_nothing(model, images):
+    plain, compiled = (
+        Predictor(model, PreprocessConfig(), image_size=64, xla=xla)(images[..., np.newaxis]) for xla in (False, True)
+    )
+    np.testing.assert_allclose(plain, compiled, atol=1e-6)
+
+
+def test_a_larger_image_is_shrunk_by_area_and_its_probabilities_grow_back(model, images):
+    large = np.kron(images[0], np.ones((2, 2), np.uint8))
+    predicted = Predictor(model, PreprocessConfig(), image_size=64)(large[np.newaxis, ..., np.newaxis])
+    expected = cv2.resize(by_hand(images[0]).astype(np.float32), (128, 128), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(predicted[0, ..., 0], expected, atol=1e-5)
+
+
+def test_a_smaller_image_that_is_not_square_keeps_its_shape(model, rng):
+    small = rng.integers(0, 256, (2, 40, 52, 1)).astype(np.uint8)
+    predicted = Predictor(model, PreprocessConfig(), image_size=64)(small)
+    assert predicted.shape == (2, 40, 52, 1)
+    grown = np.round(cv2.resize(small[0, ..., 0].astype(np.float32), (64, 64), interpolation=cv2.INTER_LINEAR))
+    expected = cv2.resize(by_hand(grown.astype(np.uint8)).astype(np.float32), (52, 40), interpolation=cv2.INTER_LINEAR)
+    assert np.mean(np.abs(predicted[0, ..., 0] - expected)) < 2e-3
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8)])
+def test_other_arrays_are_refused(model, images):
+    with pytest.raises(ValueError, match=r"expected images: uint8 \[B, H, W, 1\]. Received: "):
+        Predictor(model, PreprocessConfig(), image_size=64)(images)
+
+
+def test_a_folder_without_a_run_is_one_clear_line(tmp_path):
+    with pytest.raises(InputError, match=r"run\.flags: expected a run folder written by ptxtf\.train"):
+        Predictor.load(tmp_path)
+
+
+def test_an_unfinished_run_is_one_clear_line(tmp_path):
+    (tmp_path / "run.flags").write_text("--records_dir=r\n--run_dir=d\n")
+    with pytest.raises(InputError, match=r"model\.keras: expected the model of a finished run"):
+        Predictor.load(tmp_path)
+
+
+def test_a_spoiled_model_is_one_clear_line(tmp_path):
+    (tmp_path / "run.flags").write_text("--records_dir=r\n--run_dir=d\n")
+    (tmp_path / "model.keras").write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"model\.keras: expected a model saved by ptxtf\.train\. Received: "):
+        Predictor.load(tmp_path)
