@@ -17,8 +17,8 @@ def atomic(path: pathlib.Path | str) -> Iterator[pathlib.Path]:
     Folders above `path` are made. The temporary name starts with a dot, so that no reader's pattern matches it.
 
     Example:
-      >>> with atomic("scores.json") as temporary:
-      ...     temporary.write_text("{}")
+        >>> with atomic("scores.json") as temporary:
+        ...     temporary.write_text("{}")
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,11 +28,11 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
     """Run a command line: parse `sys.argv`, call `main`, and make one clear line of any `InputError`.
 
     Args:
-      main: called with one instance of each of `configs`, then, if `arguments` is given, the list of what stands on
-        the command line beside the flags. Its module's docstring is the head of --help.
-      *configs: dataclasses of `ptxtf.config`.
-      arguments: what the positional arguments are, for --help; empty: none are allowed.
-      tensorflow: whether `main` needs TensorFlow, which is then imported without its start-up messages.
+        main: called with one instance of each of `configs`, then, if `arguments` is given, the list of what stands on
+            the command line beside the flags. Its module's docstring is the head of --help.
+        *configs: dataclasses of `ptxtf.config`.
+        arguments: what the positional arguments are, for --help; empty: none are allowed.
+        tensorflow: whether `main` needs TensorFlow, which is then imported without its start-up messages.
 
     Exits with 0 when `main` returns, 2 on an `InputError`, 130 when interrupted.
     """
@@ -60,12 +60,12 @@ def parse(argv: Sequence[str], *configs: type) -> tuple[list[Any], list[str]]:
     """Return one instance of each config, and the arguments that are no flags.
 
     Args:
-      argv: arguments without the program's name.
-      *configs: dataclasses whose fields are the flags.
+        argv: arguments without the program's name.
+        *configs: dataclasses whose fields are the flags.
 
     Raises:
-      InputError: an unknown flag, a value of the wrong kind or range, a missing required flag, an unreadable flag
-        file. The line names the flag, and the file and line where it stands.
+        InputError: an unknown flag, a value of the wrong kind or range, a missing required flag, an unreadable flag
+            file. The line names the flag, and the file and line where it stands.
     """
     values = absl_flags.FlagValues()
     for field in {field.name: field for config in configs for field in dataclasses.fields(config)}.values():

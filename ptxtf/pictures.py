@@ -23,13 +23,13 @@ def overlay(
     """Return the image in grey with the outlines of truth (blue) and prediction (orange, lightly filled).
 
     Args:
-      image: uint8 [H, W].
-      mask: truth, [H, W] of {0, 1}, or None.
-      predicted_mask: the model's, [H, W] of {0, 1}, or None.
-      title: written into the upper left corner.
+        image: uint8 [H, W].
+        mask: truth, [H, W] of {0, 1}, or None.
+        predicted_mask: the model's, [H, W] of {0, 1}, or None.
+        title: written into the upper left corner.
 
     Returns:
-      uint8 RGB [H, W, 3].
+        uint8 RGB [H, W, 3].
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     thickness = max(1, round(image.shape[0] / 400))

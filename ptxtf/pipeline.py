@@ -28,23 +28,23 @@ def batches(
     """Yield batches that are read by tf.data and preprocessed on the device by one XLA-compiled function.
 
     Args:
-      directory: record directory made by tools.make_tfrecords.
-      split: name of a split in dataset.json; several are joined by "+".
-      batch_size: images (in training, patches) per batch.
-      training: shuffle, augment as the study did, drop the incomplete last batch, and never end; otherwise one pass in
-        stored order, the last batch smaller.
-      seed: seed of order and augmentation.
-      mode: "whole" images, or "patch": 128² patches; without training an image's patches row by row.
-      image_size: height and width in pixels; 0: as stored.
+        directory: record directory made by tools.make_tfrecords.
+        split: name of a split in dataset.json; several are joined by "+".
+        batch_size: images (in training, patches) per batch.
+        training: shuffle, augment as the study did, drop the incomplete last batch, and never end; otherwise one pass
+            in stored order, the last batch smaller.
+        seed: seed of order and augmentation.
+        mode: "whole" images, or "patch": 128² patches; without training an image's patches row by row.
+        image_size: height and width in pixels; 0: as stored.
 
     Yields:
-      (images, masks): float32 [B, H, W, 1]; images in 0..1, masks of {0, 1}.
+        (images, masks): float32 [B, H, W, 1]; images in 0..1, masks of {0, 1}.
 
     Raises:
-      InputError: as `ptxtf.data.examples`, or fewer images than `batch_size` in training.
+        InputError: as `ptxtf.data.examples`, or fewer images than `batch_size` in training.
 
     Example:
-      >>> images, masks = next(ptxtf.batches("tfrecords", "train", batch_size=8, training=True))
+        >>> images, masks = next(ptxtf.batches("tfrecords", "train", batch_size=8, training=True))
     """
     config = PreprocessConfig(mode=mode)
     source = dataset.Split(directory, split, image_size=image_size)

@@ -25,10 +25,10 @@ def for_training(config: PreprocessConfig) -> Callable[..., tuple[tf.Tensor, tf.
     """Return the function that augments a batch.
 
     Returns:
-      A function of images (uint8 [B, H, W, 1], 0..255), masks (uint8 [B, H, W, 1] of {0, 1}) and seeds (int32 [B, 2])
-      that returns images and masks as float32 [S, B, h, w, 1], the batches of S training steps: whole images give one
-      step; patch mode gives one step per patch of an image, each example's patches in an order of its own, so that a
-      step sees B different radiographs and an epoch every patch once.
+        A function of images (uint8 [B, H, W, 1], 0..255), masks (uint8 [B, H, W, 1] of {0, 1}) and seeds (int32 [B, 2])
+        that returns images and masks as float32 [S, B, h, w, 1], the batches of S training steps: whole images give one
+        step; patch mode gives one step per patch of an image, each example's patches in an order of its own, so that a
+        step sees B different radiographs and an epoch every patch once.
     """
 
     def augment(images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -48,8 +48,8 @@ def for_inference(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the function that prepares a batch without augmentation.
 
     Returns:
-      A function of images (uint8 [B, H, W, 1], 0..255) that returns float32 in 0..1: [B, H, W, 1], or in patch mode
-      [B * N, size, size, 1], an image's N patches row by row.
+        A function of images (uint8 [B, H, W, 1], 0..255) that returns float32 in 0..1: [B, H, W, 1], or in patch mode
+        [B * N, size, size, 1], an image's N patches row by row.
     """
 
     def prepare(images: tf.Tensor) -> tf.Tensor:

@@ -31,11 +31,11 @@ def write_flags(run_dir: pathlib.Path, settings: tuple[Any, ...]) -> None:
     """Write run.flags; where it is there already, check that the run goes on with the same settings.
 
     Args:
-      run_dir: the run's folder.
-      settings: one instance of each class in `config.RUN`.
+        run_dir: the run's folder.
+        settings: one instance of each class in `config.RUN`.
 
     Raises:
-      InputError: a setting that shapes the result differs from the one that the run was started with.
+        InputError: a setting that shapes the result differs from the one that the run was started with.
     """
     path = run_dir / FLAGS
     if path.exists():
@@ -48,7 +48,7 @@ def read_flags(run_dir: pathlib.Path | str) -> list[Any]:
     """Return the settings of a run: one instance of each class in `config.RUN`.
 
     Raises:
-      InputError: the folder holds no run.flags, or one that this version does not understand.
+        InputError: the folder holds no run.flags, or one that this version does not understand.
     """
     path = pathlib.Path(run_dir) / FLAGS
     if not path.is_file():

@@ -44,17 +44,17 @@ def read(path: pathlib.Path | str) -> dict[str, tuple[str, ...]]:
     """Read a label file and stop at the first bad row.
 
     Args:
-      path: CSV of two columns, image id and run lengths ("-1" when healthy); a header is optional.
+        path: CSV of two columns, image id and run lengths ("-1" when healthy); a header is optional.
 
     Returns:
-      Run-length rows by image id, for `rle.union`; healthy: ().
+        Run-length rows by image id, for `rle.union`; healthy: ().
 
     Raises:
-      InputError: the file cannot be read, or a row cannot be used; names file and line.
+        InputError: the file cannot be read, or a row cannot be used; names file and line.
 
     Example:
-      >>> read("train-rle.csv")
-      {'1.2.276.1': (), '1.2.276.2': ('2100 3 1020 5', '9000 4')}
+        >>> read("train-rle.csv")
+        {'1.2.276.1': (), '1.2.276.2': ('2100 3 1020 5', '9000 4')}
     """
     found = scan(path)
     if found.problems:
@@ -71,17 +71,17 @@ def scan(path: pathlib.Path | str) -> Annotations:
     knows its size.
 
     Args:
-      path: CSV of two columns, image id and run lengths ("-1" when healthy); a header is optional.
+        path: CSV of two columns, image id and run lengths ("-1" when healthy); a header is optional.
 
     Returns:
-      `Annotations`.
+        `Annotations`.
 
     Raises:
-      InputError: the file as a whole cannot be used.
+        InputError: the file as a whole cannot be used.
 
     Example:
-      >>> scan("train-rle.csv").problems
-      (Problem(line=7, image_id='1.2.276.3', reason='RLE pair 2: expected whole numbers. Received: "x"'),)
+        >>> scan("train-rle.csv").problems
+        (Problem(line=7, image_id='1.2.276.3', reason='RLE pair 2: expected whole numbers. Received: "x"'),)
     """
     rows: dict[str, list[str]] = {}
     problems = []
@@ -100,19 +100,19 @@ def read_patient_map(path: pathlib.Path | str) -> dict[str, str]:
     """Read which radiograph is whose.
 
     Args:
-      path: CSV of two columns with a header that names image and patient, such as `image_id,patient_id`, or
-        the public map of SIIM-ACR to NIH ChestX-ray14 with its header `Kaggle_ID,NIH_ID`. Of an NIH file name
-        such as `00001234_005.png` the patient is the part before the underscore; other values stay.
+        path: CSV of two columns with a header that names image and patient, such as `image_id,patient_id`, or the
+            public map of SIIM-ACR to NIH ChestX-ray14 with its header `Kaggle_ID,NIH_ID`. Of an NIH file name such as
+            `00001234_005.png` the patient is the part before the underscore; other values stay.
 
     Returns:
-      Patient by image id.
+        Patient by image id.
 
     Raises:
-      InputError: the file or a row cannot be used, or an image has two patients; names file and line.
+        InputError: the file or a row cannot be used, or an image has two patients; names file and line.
 
     Example:
-      >>> read_patient_map("nih_id.csv")
-      {'1.2.276.1': '00001234', '1.2.276.2': '00000013'}
+        >>> read_patient_map("nih_id.csv")
+        {'1.2.276.1': '00001234', '1.2.276.2': '00000013'}
     """
     patients: dict[str, str] = {}
     lines = _lines(path)

@@ -27,8 +27,8 @@ def check(directory: pathlib.Path | str) -> dict[str, SplitCount]:
     """Read every record and compare with dataset.json; return the counts by split.
 
     Raises:
-      InputError: a shard is missing or its bytes have changed, a record does not parse, counts differ, an image id
-        stands twice, or a mask has other values than 0 and 1.
+        InputError: a shard is missing or its bytes have changed, a record does not parse, counts differ, an image id
+            stands twice, or a mask has other values than 0 and 1.
     """
     directory = pathlib.Path(directory)
     manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)

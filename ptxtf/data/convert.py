@@ -71,7 +71,7 @@ def convert(config: ConvertConfig) -> Conversion:
     """Convert a folder of DICOMs and a csv of run-length masks to a record directory.
 
     Raises:
-      InputError: nothing to convert, an unreadable csv, or, with `strict`, the first bad file or row.
+        InputError: nothing to convert, an unreadable csv, or, with `strict`, the first bad file or row.
     """
     directory = pathlib.Path(config.output_dir)
     inventory = take_inventory(config)

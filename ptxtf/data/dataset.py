@@ -30,22 +30,22 @@ def examples(
     """Read one split's examples, in the same order each time.
 
     Args:
-      directory: record directory made by tools.make_tfrecords.
-      split: name of a split in dataset.json; several are joined by "+".
-      full_mask: give masks at the original size (default: the image's size).
-      image_size: height and width in pixels to resize images to; 0: as stored.
+        directory: record directory made by tools.make_tfrecords.
+        split: name of a split in dataset.json; several are joined by "+".
+        full_mask: give masks at the original size (default: the image's size).
+        image_size: height and width in pixels to resize images to; 0: as stored.
 
     Returns:
-      Dataset of {"image": uint8 [H, W, 1], bright = dense, "mask": uint8 [H, W, 1] of {0, 1}, "image_id": string,
-      "patient": string (keyed hash), "view_position": string, "spacing_mm": float32 [2], row and column spacing of the
-      original pixels (nan = unknown), "original_size": int32 [2], "positive": bool}.
+        Dataset of {"image": uint8 [H, W, 1], bright = dense, "mask": uint8 [H, W, 1] of {0, 1}, "image_id": string,
+        "patient": string (keyed hash), "view_position": string, "spacing_mm": float32 [2], row and column spacing of
+        the original pixels (nan = unknown), "original_size": int32 [2], "positive": bool}.
 
     Raises:
-      InputError: no record directory, another schema, an unknown split, or a missing shard.
+        InputError: no record directory, another schema, an unknown split, or a missing shard.
 
     Example:
-      >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
-      ...     print(case["image_id"], case["image"].shape)
+        >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
+        ...     print(case["image_id"], case["image"].shape)
     """
     manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
     paths = [str(pathlib.Path(directory) / shard.name) for shard in manifest.shards(split)]
@@ -69,17 +69,17 @@ class Split:
     """One split, read for training or validation, decoded once and kept in memory.
 
     Args:
-      directory: record directory made by tools.make_tfrecords.
-      split: name of a split in dataset.json; several are joined by "+".
-      image_size: height and width in pixels to resize to; 0: as stored.
-      cache: keep the decoded examples in memory after the first pass.
+        directory: record directory made by tools.make_tfrecords.
+        split: name of a split in dataset.json; several are joined by "+".
+        image_size: height and width in pixels to resize to; 0: as stored.
+        cache: keep the decoded examples in memory after the first pass.
 
     Attributes:
-      images: number of images.
-      image_size: height and width of every image in pixels.
+        images: number of images.
+        image_size: height and width of every image in pixels.
 
     Raises:
-      InputError: as `examples`, and where stored images differ in size and no `image_size` is given.
+        InputError: as `examples`, and where stored images differ in size and no `image_size` is given.
     """
 
     def __init__(self, directory: pathlib.Path | str, split: str, *, image_size: int = 0, cache: bool = True) -> None:
@@ -106,15 +106,15 @@ class Split:
         """Return one epoch of batches.
 
         Args:
-          batch_size: images per batch.
-          training: shuffle by (seed, epoch) and drop what does not fill a batch; otherwise keep the order and fill the
-            last batch up with black images whose image_id is empty, so that every batch has one shape.
-          seed: seed of the order and of the augmentation.
-          epoch: number of the pass; another epoch has another order and other augmentation.
+            batch_size: images per batch.
+            training: shuffle by (seed, epoch) and drop what does not fill a batch; otherwise keep the order and fill
+                the last batch up with black images whose image_id is empty, so that every batch has one shape.
+            seed: seed of the order and of the augmentation.
+            epoch: number of the pass; another epoch has another order and other augmentation.
 
         Returns:
-          Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
-          "seed": int32 [B, 2]}.
+            Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
+            "seed": int32 [B, 2]}.
         """
         epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
         dataset = self._examples

@@ -68,10 +68,10 @@ class Header:
     """What a file says of its radiograph.
 
     Attributes:
-      image_id: SOP instance UID; the stem of the file's name where there is none.
-      patient_id: as stored; "" where there is none.
-      view_position: "PA", "AP", ...; "" where there is none.
-      spacing_mm: distance of pixel centres (down, along a row) in mm; None where the file does not say.
+        image_id: SOP instance UID; the stem of the file's name where there is none.
+        patient_id: as stored; "" where there is none.
+        view_position: "PA", "AP", ...; "" where there is none.
+        spacing_mm: distance of pixel centres (down, along a row) in mm; None where the file does not say.
     """
 
     image_id: str
@@ -85,8 +85,8 @@ class Radiograph(Header):
     """A radiograph and what its file says of it.
 
     Attributes:
-      pixels: uint8 [H, W] in 0..255, bright = dense.
-      encoded: the file's JPEG Baseline stream, if decoding it gives `pixels`; else None.
+        pixels: uint8 [H, W] in 0..255, bright = dense.
+        encoded: the file's JPEG Baseline stream, if decoding it gives `pixels`; else None.
     """
 
     pixels: np.ndarray
@@ -97,18 +97,18 @@ def read(path: pathlib.Path | str) -> Radiograph:
     """Read a radiograph; the module says what becomes of the stored values.
 
     Args:
-      path: a DICOM file, in any transfer syntax for which pydicom has a decoder.
+        path: a DICOM file, in any transfer syntax for which pydicom has a decoder.
 
     Returns:
-      A `Radiograph`.
+        A `Radiograph`.
 
     Raises:
-      InputError: no DICOM file, no pixel data, colour, truncated, damaged; one line that names the file.
+        InputError: no DICOM file, no pixel data, colour, truncated, damaged; one line that names the file.
 
     Example:
-      >>> radiograph = read("1.2.276.0.7230010.3.1.4.1.dcm")
-      >>> radiograph.pixels.shape, radiograph.spacing_mm
-      ((1024, 1024), (0.168, 0.168))
+        >>> radiograph = read("1.2.276.0.7230010.3.1.4.1.dcm")
+        >>> radiograph.pixels.shape, radiograph.spacing_mm
+        ((1024, 1024), (0.168, 0.168))
     """
     with _one_line_errors(path):
         with _silent_pydicom():
@@ -129,17 +129,17 @@ def read_header(path: pathlib.Path | str) -> Header:
     """Read what a file says of its radiograph, without looking at the pixels.
 
     Args:
-      path: a DICOM file.
+        path: a DICOM file.
 
     Returns:
-      A `Header`.
+        A `Header`.
 
     Raises:
-      InputError: no DICOM file, or damaged before the pixels; one line that names the file.
+        InputError: no DICOM file, or damaged before the pixels; one line that names the file.
 
     Example:
-      >>> read_header("1.2.276.0.7230010.3.1.4.1.dcm").view_position
-      'PA'
+        >>> read_header("1.2.276.0.7230010.3.1.4.1.dcm").view_position
+        'PA'
     """
     with _one_line_errors(path), _silent_pydicom():
         return _header(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS]), path)
@@ -153,17 +153,17 @@ def find(directory: pathlib.Path | str) -> list[pathlib.Path]:
     Hidden files and DICOMDIR indices do not count.
 
     Args:
-      directory: the folder.
+        directory: the folder.
 
     Returns:
-      Paths, sorted.
+        Paths, sorted.
 
     Raises:
-      InputError: there is no such folder.
+        InputError: there is no such folder.
 
     Example:
-      >>> find("dicom")
-      [PosixPath('dicom/study/series/1.2.276.0.7230010.3.1.4.1.dcm')]
+        >>> find("dicom")
+        [PosixPath('dicom/study/series/1.2.276.0.7230010.3.1.4.1.dcm')]
     """
     if not pathlib.Path(directory).is_dir():
         raise InputError(f"{directory}: expected a folder. Received: directory={str(directory)!r}")
@@ -187,21 +187,21 @@ def write_secondary_capture(
     The stream is one fragment behind an empty offset table (PS3.5 A.4). The same arguments give the same bytes.
 
     Args:
-      path: the file to write, whole or not at all; folders above it are made.
-      pixels: uint8 [H, W] in 0..255, bright = dense.
-      image_id: SOP instance UID.
-      patient_id: patient id, at most 64 characters.
-      view_position: "PA", "AP", ...
-      spacing_mm: distance of pixel centres (down, along a row) in mm; None leaves it out.
-      study_id: study instance UID.
-      series_id: series instance UID.
+        path: the file to write, whole or not at all; folders above it are made.
+        pixels: uint8 [H, W] in 0..255, bright = dense.
+        image_id: SOP instance UID.
+        patient_id: patient id, at most 64 characters.
+        view_position: "PA", "AP", ...
+        spacing_mm: distance of pixel centres (down, along a row) in mm; None leaves it out.
+        study_id: study instance UID.
+        series_id: series instance UID.
 
     Raises:
-      ValueError: `pixels` is no uint8 [H, W], or an id is no UID.
+        ValueError: `pixels` is no uint8 [H, W], or an id is no UID.
 
     Example:
-      >>> write_secondary_capture("1.2.3.dcm", pixels, image_id="1.2.3", patient_id="7", view_position="PA",
-      ...                         spacing_mm=(0.143, 0.143), study_id="1.2.1", series_id="1.2.2")
+        >>> write_secondary_capture("1.2.3.dcm", pixels, image_id="1.2.3", patient_id="7", view_position="PA",
+        ...                         spacing_mm=(0.143, 0.143), study_id="1.2.1", series_id="1.2.2")
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise ValueError(f"pixels: expected uint8 [H, W]. Received: shape={pixels.shape}, dtype={pixels.dtype}")

@@ -67,15 +67,15 @@ def parse(
     """Parse one record inside a graph.
 
     Args:
-      serialized: string scalar.
-      encoding: "raw", "png" or "source", as dataset.json says.
-      image_size: height and width to resize to (area averaging); 0 keeps the stored size.
-      full_mask: give the mask at the original size instead of the image's.
+        serialized: string scalar.
+        encoding: "raw", "png" or "source", as dataset.json says.
+        image_size: height and width to resize to (area averaging); 0 keeps the stored size.
+        full_mask: give the mask at the original size instead of the image's.
 
     Returns:
-      "image": uint8 [H, W, 1]; "mask": uint8 [H, W, 1] of {0, 1}; "image_id", "patient", "view_position": string;
-      "spacing_mm": float32 [2], row and column spacing of the original pixels, nan = unknown; "original_size":
-      int32 [2]; "positive": bool.
+        "image": uint8 [H, W, 1]; "mask": uint8 [H, W, 1] of {0, 1}; "image_id", "patient", "view_position": string;
+        "spacing_mm": float32 [2], row and column spacing of the original pixels, nan = unknown; "original_size": int32
+        [2]; "positive": bool.
     """
     features = tf.io.parse_single_example(
         serialized,
@@ -116,12 +116,12 @@ def unpack_mask(packed: tf.Tensor, original_size: tf.Tensor, size: tf.Tensor) ->
     """Draw a packed mask at any size, by nearest neighbour at pixel centres.
 
     Args:
-      packed: string scalar from `pack_mask`.
-      original_size: int32 [2], height and width of the packed mask.
-      size: int32 [2], height and width to draw.
+        packed: string scalar from `pack_mask`.
+        original_size: int32 [2], height and width of the packed mask.
+        size: int32 [2], height and width to draw.
 
     Returns:
-      uint8 [*size, 1] of {0, 1}.
+        uint8 [*size, 1] of {0, 1}.
     """
 
     def draw() -> tf.Tensor:

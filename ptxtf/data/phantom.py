@@ -78,20 +78,20 @@ def draw(seed: int, *, positive: bool, size: int = 1024) -> Phantom:
     same picture, scaled, under other grain.
 
     Args:
-      seed: not negative; the same seed, class and size give the same phantom.
-      positive: whether to draw a pneumothorax.
-      size: edge of the square film in pixels, at least `SMALLEST`.
+        seed: not negative; the same seed, class and size give the same phantom.
+        positive: whether to draw a pneumothorax.
+        size: edge of the square film in pixels, at least `SMALLEST`.
 
     Returns:
-      The phantom.
+        The phantom.
 
     Raises:
-      ValueError: a negative seed, or a size below `SMALLEST`.
+        ValueError: a negative seed, or a size below `SMALLEST`.
 
     Example:
-      >>> phantom = draw(7, positive=True, size=256)
-      >>> phantom.pixels.shape, phantom.positive
-      ((256, 256), True)
+        >>> phantom = draw(7, positive=True, size=256)
+        >>> phantom.pixels.shape, phantom.positive
+        ((256, 256), True)
     """
     _check_size(size)
     subject = _Subject.drawn(seed, positive=positive)
@@ -207,23 +207,23 @@ def write_dataset(
     Files appear whole or not at all, the csv last.
 
     Args:
-      directory: gets `dicom/<study>/<series>/<image>.dcm`, `train-rle.csv` and `patient-map.csv`.
-      count: images.
-      seed: not negative.
-      positive_share: share of images with a pneumothorax, 0..1.
-      size: edge of the images in pixels.
-      images_per_patient: least and most, both included.
-      workers: processes; 0: one per core. They are spawned, so a script needs its `if __name__` guard.
+        directory: gets `dicom/<study>/<series>/<image>.dcm`, `train-rle.csv` and `patient-map.csv`.
+        count: images.
+        seed: not negative.
+        positive_share: share of images with a pneumothorax, 0..1.
+        size: edge of the images in pixels.
+        images_per_patient: least and most, both included.
+        workers: processes; 0: one per core. They are spawned, so a script needs its `if __name__` guard.
 
     Returns:
-      The path of `train-rle.csv`.
+        The path of `train-rle.csv`.
 
     Raises:
-      ValueError: an argument out of its range.
+        ValueError: an argument out of its range.
 
     Example:
-      >>> write_dataset("phantoms", 240, seed=1)  # doctest: +SKIP
-      PosixPath('phantoms/train-rle.csv')
+        >>> write_dataset("phantoms", 240, seed=1)  # doctest: +SKIP
+        PosixPath('phantoms/train-rle.csv')
     """
     _check_size(size)
     if count < 1 or seed < 0 or workers < 0:

@@ -90,7 +90,7 @@ def component_masks(film: Film, spaces: Sequence[PleuralSpace]) -> tuple[Mask, .
     """Rasterise each pleural space: what lies between the wall and the lung it would leave if it were alone.
 
     Returns:
-      One uint8 [S, S] mask of {0, 1} per space that covers at least a pixel.
+        One uint8 [S, S] mask of {0, 1} per space that covers at least a pixel.
     """
     centre = film.blank()
     for curve in (film.anatomy.heart, film.anatomy.mediastinum):

@@ -24,17 +24,17 @@ def parse(text: str) -> np.ndarray:
     """Return the (gap, length) pairs of a run-length text, checked as far as that needs no image size.
 
     Args:
-      text: pairs (gap, length) parted by white space; "-1" or nothing when healthy.
+        text: pairs (gap, length) parted by white space; "-1" or nothing when healthy.
 
     Returns:
-      int64 [N, 2] of gaps >= 0 and lengths >= 1 in pixels; N = 0 when healthy.
+        int64 [N, 2] of gaps >= 0 and lengths >= 1 in pixels; N = 0 when healthy.
 
     Raises:
-      InputError: an odd count of numbers, something that is no whole number, a gap < 0, a length < 1.
+        InputError: an odd count of numbers, something that is no whole number, a gap < 0, a length < 1.
 
     Example:
-      >>> parse("2 3 4 1").tolist()
-      [[2, 3], [4, 1]]
+        >>> parse("2 3 4 1").tolist()
+        [[2, 3], [4, 1]]
     """
     words = text.split()
     if words in ([], [HEALTHY]):
@@ -59,20 +59,20 @@ def decode(text: str, shape: tuple[int, int] = SIIM_SHAPE) -> np.ndarray:
     """Draw a run-length text as a mask.
 
     Args:
-      text: pairs (gap, length), see the module; "-1" or nothing when healthy.
-      shape: (height, width) of the radiograph in pixels.
+        text: pairs (gap, length), see the module; "-1" or nothing when healthy.
+        shape: (height, width) of the radiograph in pixels.
 
     Returns:
-      uint8 [H, W] of {0, 1}.
+        uint8 [H, W] of {0, 1}.
 
     Raises:
-      InputError: the text is malformed or runs beyond the image.
+        InputError: the text is malformed or runs beyond the image.
 
     Example:
-      >>> decode("1 2 2 1", shape=(3, 2))
-      array([[0, 0],
-             [1, 0],
-             [1, 1]], dtype=uint8)
+        >>> decode("1 2 2 1", shape=(3, 2))
+        array([[0, 0],
+               [1, 0],
+               [1, 1]], dtype=uint8)
     """
     height, width = shape
     pairs = parse(text)
@@ -93,17 +93,17 @@ def encode(mask: np.ndarray) -> str:
     """Write a mask as run-length text: the inverse of `decode`.
 
     Args:
-      mask: bool or integer [H, W]; every value but 0 is mask.
+        mask: bool or integer [H, W]; every value but 0 is mask.
 
     Returns:
-      Pairs (gap, length) parted by one space; "-1" for an empty mask.
+        Pairs (gap, length) parted by one space; "-1" for an empty mask.
 
     Raises:
-      ValueError: not two-dimensional, or of another type, such as probabilities.
+        ValueError: not two-dimensional, or of another type, such as probabilities.
 
     Example:
-      >>> encode(np.array([[0, 0], [1, 0], [1, 1]]))
-      '1 2 2 1'
+        >>> encode(np.array([[0, 0], [1, 0], [1, 1]]))
+        '1 2 2 1'
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in "bui":
@@ -119,19 +119,19 @@ def union(rows: Iterable[str], *, shape: tuple[int, int] = SIIM_SHAPE) -> np.nda
     """Draw all rows of one radiograph as one mask; where rows overlap a pixel is 1 all the same.
 
     Args:
-      rows: run-length texts; none when healthy.
-      shape: (height, width) of the radiograph in pixels.
+        rows: run-length texts; none when healthy.
+        shape: (height, width) of the radiograph in pixels.
 
     Returns:
-      uint8 [H, W] of {0, 1}.
+        uint8 [H, W] of {0, 1}.
 
     Raises:
-      InputError: a row is malformed or runs beyond the image.
+        InputError: a row is malformed or runs beyond the image.
 
     Example:
-      >>> union(["0 2", "1 2"], shape=(2, 2))
-      array([[1, 1],
-             [1, 0]], dtype=uint8)
+        >>> union(["0 2", "1 2"], shape=(2, 2))
+        array([[1, 1],
+               [1, 0]], dtype=uint8)
     """
     mask = np.zeros(shape, np.uint8)
     for row in rows:

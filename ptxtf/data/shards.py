@@ -67,8 +67,8 @@ def write_shard(path: pathlib.Path, records: Iterable[tuple[bytes, bool]]) -> Sh
     """Write records to `path`, whole or not at all, and return what the manifest says of them.
 
     Args:
-      path: the shard's final place.
-      records: (serialized record, whether it is positive), in order.
+        path: the shard's final place.
+        records: (serialized record, whether it is positive), in order.
     """
     images = positives = 0
     with files.atomic(path) as temporary:
@@ -85,7 +85,7 @@ def read_manifest(directory: pathlib.Path | str, *, schema_version: int) -> Mani
     """Read dataset.json.
 
     Raises:
-      InputError: no such file, not readable as one, or of another schema version than `schema_version`.
+        InputError: no such file, not readable as one, or of another schema version than `schema_version`.
     """
     path = pathlib.Path(directory) / MANIFEST
     try:

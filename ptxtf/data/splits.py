@@ -22,9 +22,9 @@ class Case:
     """One radiograph as far as splitting needs it.
 
     Attributes:
-      image_id: SOP instance UID; unique.
-      positive: whether it shows a pneumothorax.
-      patient: what groups radiographs; the image id again where nothing is known.
+        image_id: SOP instance UID; unique.
+        positive: whether it shows a pneumothorax.
+        patient: what groups radiographs; the image id again where nothing is known.
     """
 
     image_id: str
@@ -52,20 +52,20 @@ def by_patient(
     of what this patient brings. For patients with one image this is Webster's method of apportionment.
 
     Args:
-      cases: the radiographs.
-      fractions: share of each split; positive, together 1.
-      seed: the order of patients with equally many images.
+        cases: the radiographs.
+        fractions: share of each split; positive, together 1.
+        seed: the order of patients with equally many images.
 
     Returns:
-      The cases of each split.
+        The cases of each split.
 
     Raises:
-      ValueError: an image id twice, or unfit fractions.
+        ValueError: an image id twice, or unfit fractions.
 
     Example:
-      >>> splits = by_patient(cases, fractions={"train": 0.8, "test": 0.2}, seed=0)
-      >>> shared_patients(splits)["test"].shared_images
-      0
+        >>> splits = by_patient(cases, fractions={"train": 0.8, "test": 0.2}, seed=0)
+        >>> shared_patients(splits)["test"].shared_images
+        0
     """
     if not fractions or min(fractions.values()) <= 0 or not np.isclose(sum(fractions.values()), 1):
         raise ValueError(f"fractions: expected positive numbers that sum to 1. Received: fractions={dict(fractions)}")
@@ -82,19 +82,19 @@ def kfold(cases: Iterable[Case], *, folds: int, seed: int) -> dict[str, list[Cas
     """Split into equal folds as `by_patient` does.
 
     Args:
-      cases: the radiographs.
-      folds: how many; at least 2.
-      seed: the order of patients with equally many images.
+        cases: the radiographs.
+        folds: how many; at least 2.
+        seed: the order of patients with equally many images.
 
     Returns:
-      The cases of "fold0", "fold1", ...
+        The cases of "fold0", "fold1", ...
 
     Raises:
-      ValueError: an image id twice, or fewer than 2 folds.
+        ValueError: an image id twice, or fewer than 2 folds.
 
     Example:
-      >>> list(kfold(cases, folds=3, seed=0))
-      ['fold0', 'fold1', 'fold2']
+        >>> list(kfold(cases, folds=3, seed=0))
+        ['fold0', 'fold1', 'fold2']
     """
     if folds < 2:
         raise ValueError(f"folds: expected at least 2. Received: folds={folds}")
@@ -108,18 +108,18 @@ def paper(cases: Iterable[Case], *, seed: int) -> dict[str, list[Case]]:
     show a patient who is in training: scores on it are too good. `shared_patients` gives the figures.
 
     Args:
-      cases: the radiographs.
-      seed: the draw.
+        cases: the radiographs.
+        seed: the draw.
 
     Returns:
-      The cases of "train" and "test".
+        The cases of "train" and "test".
 
     Raises:
-      ValueError: an image id twice.
+        ValueError: an image id twice.
 
     Example:
-      >>> {name: len(part) for name, part in paper(cases, seed=0).items()}
-      {'train': 80, 'test': 20}
+        >>> {name: len(part) for name, part in paper(cases, seed=0).items()}
+        {'train': 80, 'test': 20}
     """
     cases = _in_order(cases)
     is_train = np.zeros(len(cases), bool)
@@ -134,18 +134,18 @@ def balance(cases: Iterable[Case], *, healthy_per_positive: float, seed: int) ->
     """Keep all positives and a random part of the healthy cases.
 
     Args:
-      cases: the radiographs.
-      healthy_per_positive: how many healthy cases to keep for each positive one; 0 keeps all.
-      seed: the draw.
+        cases: the radiographs.
+        healthy_per_positive: how many healthy cases to keep for each positive one; 0 keeps all.
+        seed: the draw.
 
     Returns:
-      The cases kept, sorted by image id.
+        The cases kept, sorted by image id.
 
     Raises:
-      ValueError: an image id twice, or a negative `healthy_per_positive`.
+        ValueError: an image id twice, or a negative `healthy_per_positive`.
 
     Example:
-      >>> kept = balance(cases, healthy_per_positive=1.0, seed=0)
+        >>> kept = balance(cases, healthy_per_positive=1.0, seed=0)
     """
     if not 0 <= healthy_per_positive < np.inf:
         raise ValueError(
@@ -165,18 +165,18 @@ def shared_patients(splits: Mapping[str, Iterable[Case]], *, reference: str = "t
     """Count, for each split but the reference, the images whose patient is in the reference as well.
 
     Args:
-      splits: the cases of each split.
-      reference: the split to compare with.
+        splits: the cases of each split.
+        reference: the split to compare with.
 
     Returns:
-      An `Overlap` for each other split.
+        An `Overlap` for each other split.
 
     Raises:
-      ValueError: there is no split of the reference's name.
+        ValueError: there is no split of the reference's name.
 
     Example:
-      >>> shared_patients(paper(cases, seed=0))["test"]
-      Overlap(images=1068, shared_images=657, positives=530, shared_positives=473)
+        >>> shared_patients(paper(cases, seed=0))["test"]
+        Overlap(images=1068, shared_images=657, positives=530, shared_positives=473)
     """
     if reference not in splits:
         raise ValueError(f"reference: expected one of {list(splits)}. Received: reference={reference!r}")
@@ -221,9 +221,9 @@ def _assign(counts: Mapping[str, np.ndarray], fractions: np.ndarray, seed: int) 
     """Return the index of the split for each patient; see `by_patient` for the rule.
 
     Args:
-      counts: int64 [2] by patient.
-      fractions: float [S], share of each split.
-      seed: the order of patients with equally many images.
+        counts: int64 [2] by patient.
+        fractions: float [S], share of each split.
+        seed: the order of patients with equally many images.
     """
     patients = list(counts)
     shuffled = _generator(seed).permutation(len(patients))

@@ -37,7 +37,7 @@ def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
     """Score a run on a split at the original size, and write the report.
 
     Raises:
-      InputError: no finished run, no records, an unknown or empty split.
+        InputError: no finished run, no records, an unknown or empty split.
     """
     predictor = Predictor.load(config.run_dir)
     dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
@@ -67,7 +67,7 @@ def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[
     """Choose cases worth a look: worst, middle and best positives in equal parts, and the largest false alarms.
 
     Returns:
-      Up to `count` (row, why it was chosen), each row once.
+        Up to `count` (row, why it was chosen), each row once.
     """
     positives = sorted((row for row in rows if row.positive), key=lambda row: row.dice)
     alarms = sorted(

@@ -51,10 +51,10 @@ def page(
     """Return the page.
 
     Args:
-      summary: of `scores.summarize`.
-      rows: one per image.
-      gallery: pictures to show.
-      settings: what the scores were made with.
+        summary: of `scores.summarize`.
+        rows: one per image.
+        gallery: pictures to show.
+        settings: what the scores were made with.
     """
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

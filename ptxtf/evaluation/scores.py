@@ -45,14 +45,14 @@ def score(
     """Score one image.
 
     Args:
-      mask: truth, [H, W] of {0, 1}.
-      predicted_mask: the model's, of the same shape.
-      image_id: SOP instance UID.
-      patient: group of the bootstrap.
-      probability: highest pixel probability.
+        mask: truth, [H, W] of {0, 1}.
+        predicted_mask: the model's, of the same shape.
+        image_id: SOP instance UID.
+        patient: group of the bootstrap.
+        probability: highest pixel probability.
 
     Raises:
-      ValueError: masks of different shapes.
+        ValueError: masks of different shapes.
     """
     if mask.shape != predicted_mask.shape:
         raise ValueError(f"expected masks of one shape. Received: {mask.shape} and {predicted_mask.shape}")
@@ -75,14 +75,14 @@ def summarize(rows: Sequence[ImageScore], *, resamples: int, seed: int) -> dict[
     """Return every mean over the rows.
 
     Args:
-      rows: at least one.
-      resamples: bootstrap resamples; patients are drawn with replacement, each with all of its images.
-      seed: of the bootstrap.
+        rows: at least one.
+        resamples: bootstrap resamples; patients are drawn with replacement, each with all of its images.
+        seed: of the bootstrap.
 
     Returns:
-      "images", "positives": counts; "all_empty_dice": what predicting nothing would score; "dice", "iou": over all
-      images, empty-empty = 1; "positive_dice", "positive_iou"; "sensitivity", "specificity": share of positives with
-      any predicted pixel, share of healthy images without. Means of no image are nan.
+        "images", "positives": counts; "all_empty_dice": what predicting nothing would score; "dice", "iou": over all
+        images, empty-empty = 1; "positive_dice", "positive_iou"; "sensitivity", "specificity": share of positives with
+        any predicted pixel, share of healthy images without. Means of no image are nan.
     """
     positive = np.array([row.positive for row in rows])
     found = np.array([row.predicted_area_px > 0 for row in rows])

@@ -34,10 +34,10 @@ def describe(mask: np.ndarray, probabilities: np.ndarray, *, image_id: str, path
     """Describe a mask.
 
     Args:
-      mask: uint8 [H, W] of {0, 1}.
-      probabilities: float [H, W] in 0..1.
-      image_id: SOP instance UID or file name.
-      path: the file it came from.
+        mask: uint8 [H, W] of {0, 1}.
+        probabilities: float [H, W] in 0..1.
+        image_id: SOP instance UID or file name.
+        path: the file it came from.
     """
     area = int(mask.sum())
     on_left = int(mask[:, : mask.shape[1] // 2].sum())

@@ -21,13 +21,13 @@ class Predictor:
     probabilities back (bilinear).
 
     Args:
-      model: gives logits [B, h, w, 1] for float32 images in 0..1.
-      config: the preprocessing that the model was trained with.
-      image_size: height and width in pixels that it was trained on.
-      xla: compile the model by XLA; default: where that pays, see `xla_pays`.
+        model: gives logits [B, h, w, 1] for float32 images in 0..1.
+        config: the preprocessing that the model was trained with.
+        image_size: height and width in pixels that it was trained on.
+        xla: compile the model by XLA; default: where that pays, see `xla_pays`.
 
     Example:
-      >>> probabilities = Predictor.load("runs/densenet121")(images)
+        >>> probabilities = Predictor.load("runs/densenet121")(images)
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Predictor:
         """Load the final model of a run.
 
         Raises:
-          InputError: no finished run in that folder.
+            InputError: no finished run in that folder.
         """
         inputs, config, _, _ = rundir.read_flags(run_directory)
         path = pathlib.Path(run_directory) / rundir.MODEL
@@ -89,7 +89,7 @@ def load_model(path: pathlib.Path) -> keras.Model:
     """Load model.keras.
 
     Raises:
-      InputError: not a Keras model, or one with layers that this version does not know.
+        InputError: not a Keras model, or one with layers that this version does not know.
     """
     try:
         return keras.saving.load_model(path, compile=False)

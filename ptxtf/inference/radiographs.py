@@ -20,7 +20,7 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     """Return the files that are named, and all DICOM, PNG and JPEG files in the folders that are.
 
     Raises:
-      InputError: a name that does not exist, or nothing found.
+        InputError: a name that does not exist, or nothing found.
     """
     found: list[pathlib.Path] = []
     for name in names:
@@ -41,7 +41,7 @@ def read(path: pathlib.Path) -> tuple[str, np.ndarray]:
     """Return image id and pixels, uint8 [H, W], of one file.
 
     Raises:
-      InputError: the file cannot be read.
+        InputError: the file cannot be read.
     """
     if path.suffix.lower() not in _PICTURES:
         radiograph = dicom.read(path)

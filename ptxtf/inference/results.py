@@ -44,7 +44,7 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
     """Apply a trained run to files and folders of DICOM, PNG or JPEG.
 
     Raises:
-      InputError: no finished run, nothing to read, or not one file that can be read.
+        InputError: no finished run, nothing to read, or not one file that can be read.
     """
     paths = radiographs.find(names)
     predictor = Predictor.load(config.run_dir)

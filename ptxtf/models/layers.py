@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-
 BATCH_MOMENTUM = 0.9
 """Of moving averages in layers that start untrained. Keras' 0.99 needs some 500 steps to forget its start: on a small
 data set those are many epochs in which validation says nothing."""

@@ -18,9 +18,9 @@ class RunState:
     """Weights, optimizer, finished epochs and best score of a run, kept in its folder.
 
     Args:
-      run_dir: the run's folder.
-      model: the network.
-      optimizer: built for the model's trainable variables.
+        run_dir: the run's folder.
+        model: the network.
+        optimizer: built for the model's trainable variables.
     """
 
     def __init__(self, run_dir: pathlib.Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

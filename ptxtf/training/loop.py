@@ -29,7 +29,7 @@ def train(
     model.keras to `training.run_dir`.
 
     Raises:
-      InputError: settings that do not fit the records, the backbone or the run's folder.
+        InputError: settings that do not fit the records, the backbone or the run's folder.
     """
     run_dir = pathlib.Path(training.run_dir)
     train_split = _open(inputs, inputs.train_split)

@@ -20,18 +20,18 @@ def focal_dice(
     """Make the study's loss on logits: focal_weight · focal + dice_weight · (1 - soft Dice).
 
     Args:
-      focal_weight: weight of the focal loss.
-      dice_weight: weight of the Dice loss.
-      alpha: focal weight of foreground pixels; background pixels get 1 - alpha.
-      gamma: focusing exponent.
-      smooth: pixels added to both sides of the Dice fraction; see `soft_dice_loss`.
-      reduction: Keras' reduction over the batch; None gives one value per image.
+        focal_weight: weight of the focal loss.
+        dice_weight: weight of the Dice loss.
+        alpha: focal weight of foreground pixels; background pixels get 1 - alpha.
+        gamma: focusing exponent.
+        smooth: pixels added to both sides of the Dice fraction; see `soft_dice_loss`.
+        reduction: Keras' reduction over the batch; None gives one value per image.
 
     Returns:
-      A `keras.losses.Loss` called with (masks, logits).
+        A `keras.losses.Loss` called with (masks, logits).
 
     Example:
-      >>> model.compile(optimizer="adam", loss=focal_dice())
+        >>> model.compile(optimizer="adam", loss=focal_dice())
     """
     return FocalDice(
         focal_weight=focal_weight, dice_weight=dice_weight, alpha=alpha, gamma=gamma, smooth=smooth, reduction=reduction
@@ -81,13 +81,13 @@ def focal_loss(masks: tf.Tensor, logits: tf.Tensor, *, alpha: float = 0.25, gamm
     (`keras.losses.BinaryFocalCrossentropy`) has a nan one below gamma = 1 as soon as a pixel is exactly right.
 
     Args:
-      masks: [B, H, W, 1] of {0, 1}.
-      logits: float [B, H, W, 1].
-      alpha: weight of foreground pixels; background pixels get 1 - alpha.
-      gamma: focusing exponent; 0 leaves a weighted cross-entropy.
+        masks: [B, H, W, 1] of {0, 1}.
+        logits: float [B, H, W, 1].
+        alpha: weight of foreground pixels; background pixels get 1 - alpha.
+        gamma: focusing exponent; 0 leaves a weighted cross-entropy.
 
     Returns:
-      float32 [B].
+        float32 [B].
     """
     masks, logits = tf.cast(masks, tf.float32), tf.cast(logits, tf.float32)
     foreground = masks > 0.5
@@ -105,12 +105,12 @@ def soft_dice_loss(masks: tf.Tensor, logits: tf.Tensor, *, smooth: float = 1.0) 
     has no such term, which leaves it at 1 for every empty mask.)
 
     Args:
-      masks: [B, H, W, 1] of {0, 1}.
-      logits: float [B, H, W, 1].
-      smooth: in pixels.
+        masks: [B, H, W, 1] of {0, 1}.
+        logits: float [B, H, W, 1].
+        smooth: in pixels.
 
     Returns:
-      float32 [B].
+        float32 [B].
     """
     masks, probabilities = tf.cast(masks, tf.float32), tf.sigmoid(tf.cast(logits, tf.float32))
     overlap = tf.reduce_sum(masks * probabilities, axis=[1, 2, 3])

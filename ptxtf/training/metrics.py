@@ -15,16 +15,16 @@ def dice(masks: tf.Tensor, predicted_masks: tf.Tensor, *, empty: float = 1.0) ->
     """Return each image's Dice coefficient, 2 |X∩Y| / (|X| + |Y|).
 
     Args:
-      masks: truth, [B, H, W, 1] of {0, 1}.
-      predicted_masks: of the same shape, of {0, 1}.
-      empty: score of an image where both are empty.
+        masks: truth, [B, H, W, 1] of {0, 1}.
+        predicted_masks: of the same shape, of {0, 1}.
+        empty: score of an image where both are empty.
 
     Returns:
-      float32 [B] in 0..1.
+        float32 [B] in 0..1.
 
     Example:
-      >>> dice(tf.zeros([1, 8, 8, 1]), tf.zeros([1, 8, 8, 1]))
-      <tf.Tensor: shape=(1,), dtype=float32, numpy=array([1.], dtype=float32)>
+        >>> dice(tf.zeros([1, 8, 8, 1]), tf.zeros([1, 8, 8, 1]))
+        <tf.Tensor: shape=(1,), dtype=float32, numpy=array([1.], dtype=float32)>
     """
     overlap, areas = _overlap_and_areas(masks, predicted_masks)
     return _ratio(2 * overlap, areas, empty)
@@ -50,10 +50,10 @@ def totals(masks: tf.Tensor, predicted_masks: tf.Tensor, losses: tf.Tensor, *, r
     """Return the sums over one batch.
 
     Args:
-      masks: truth, [B, H, W, 1] of {0, 1}.
-      predicted_masks: of the same shape, of {0, 1}.
-      losses: float32 [B].
-      real: bool [B]; False for images that only fill up the batch, which do not count.
+        masks: truth, [B, H, W, 1] of {0, 1}.
+        predicted_masks: of the same shape, of {0, 1}.
+        losses: float32 [B].
+        real: bool [B]; False for images that only fill up the batch, which do not count.
     """
     real = tf.cast(real, tf.float32)
     scores = dice(masks, predicted_masks) * real

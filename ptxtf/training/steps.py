@@ -28,9 +28,9 @@ class Steps:
     """The compiled functions of one run.
 
     Attributes:
-      augment: batch -> (images, masks), float32 [S, B, h, w, 1] on each replica.
-      update: (images, masks, index) -> float32 scalar, the loss over the global batch before step `index` was taken.
-      score: batch -> `metrics.Totals`.
+        augment: batch -> (images, masks), float32 [S, B, h, w, 1] on each replica.
+        update: (images, masks, index) -> float32 scalar, the loss over the global batch before step `index` was taken.
+        score: batch -> `metrics.Totals`.
     """
 
     augment: Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]
@@ -50,12 +50,12 @@ def build(
     """Build the compiled functions under the current `tf.distribute` strategy.
 
     Args:
-      model: gives logits [B, h, w, 1] for images in 0..1.
-      loss: called with (masks, logits); gives one value per image.
-      optimizer: built for the model's trainable variables.
-      config: preprocessing.
-      batch_size: images or patches per step over all replicas.
-      xla: compile the model's part too.
+        model: gives logits [B, h, w, 1] for images in 0..1.
+        loss: called with (masks, logits); gives one value per image.
+        optimizer: built for the model's trainable variables.
+        config: preprocessing.
+        batch_size: images or patches per step over all replicas.
+        xla: compile the model's part too.
     """
     strategy = tf.distribute.get_strategy()
     infer = logits_function(model, config, xla=xla)

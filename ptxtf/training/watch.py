@@ -21,9 +21,9 @@ class Watch:
     """Writes TensorBoard events: every number of an epoch, and overlays of the same cases each time.
 
     Args:
-      run_dir: the run's folder; events go to `tensorboard/`.
-      cases: up to some positive validation cases, from `choose_cases`; None: no overlays.
-      probabilities: uint8 [B, H, W, 1] -> float32 [B, H, W, 1].
+        run_dir: the run's folder; events go to `tensorboard/`.
+        cases: up to some positive validation cases, from `choose_cases`; None: no overlays.
+        probabilities: uint8 [B, H, W, 1] -> float32 [B, H, W, 1].
     """
 
     def __init__(
