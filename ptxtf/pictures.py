@@ -40,19 +40,7 @@ def overlay(
     if mask is not None:
         _outline(canvas, mask, TRUTH, thickness)
     if title:
-        scale = image.shape[1] / 900
-        position = (round(12 * scale), round(34 * scale))
-        for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-            cv2.putText(
-                canvas,
-                title,
-                position,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                scale,
-                colour,
-                max(1, round(width * scale)),
-                cv2.LINE_AA,
-            )
+        _write_title(canvas, title)
     return canvas
 
 
@@ -113,3 +101,12 @@ def curves(rows: Sequence[Mapping[str, float]]) -> bytes:
 def _outline(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
+
+
+def _write_title(canvas: np.ndarray, title: str) -> None:
+    """Write white on black into the upper left corner."""
+    scale, font = canvas.shape[1] / 900, cv2.FONT_HERSHEY_SIMPLEX
+    (width, height), _ = cv2.getTextSize(title, font, scale, 1)
+    margin = round(8 * scale) + 1
+    canvas[: height + 2 * margin, : width + 2 * margin] = 0
+    cv2.putText(canvas, title, (margin, height + margin), font, scale, (255, 255, 255), 1, cv2.LINE_AA)

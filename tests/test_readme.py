@@ -1,0 +1,63 @@
+"""What README, recipes and docstrings tell people to type is real: modules, flags, recipes, names."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from ptxtf import config, flags
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = {
+    "tools.make_phantoms": (config.PhantomConfig,),
+    "tools.make_tfrecords": (config.ConvertConfig,),
+    "tools.check_tfrecords": (),
+    "ptxtf.train": config.RUN,
+    "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig),
+    "ptxtf.predict": (config.PredictConfig, config.MaskConfig),
+    "tools.benchmark": None,
+}
+TEXTS = [
+    ROOT / "README.md", ROOT / "Makefile", ROOT / "BUILD_NOTES.md", *flags.RECIPES.glob("*.flags"),
+    *(ROOT / "tools").glob("*.py"), *(ROOT / "ptxtf").glob("*.py"),
+]  # fmt: skip
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for path in TEXTS:
+        text = re.sub(r"\\\n\s*#?\s*", "", path.read_text())
+        found += [(path.name, line) for line in re.findall(r"python -m ((?:tools|ptxtf)\.\w+[^\n`]*)", text)]
+    return found
+
+
+def test_there_are_commands_to_check():
+    assert {line.split()[0] for _, line in commands()} == set(CONFIGS)
+
+
+@pytest.mark.parametrize(("where", "line"), commands(), ids=lambda text: text[:60])
+def test_a_command_that_is_written_down_is_understood(where, line):
+    module, *argv = shlex.split(line.replace("$(", "").replace(")", ""), comments=True)
+    assert importlib.util.find_spec(module)
+    if CONFIGS[module] is not None:
+        flags.parse([word.replace("…", "x") for word in argv], *CONFIGS[module])
+
+
+def test_names_in_the_readme_s_python_exist():
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL).group(1)
+    for name in set(re.findall(r"\bptxtf(?:\.\w+)+", code)):
+        module, _, attribute = name.rpartition(".")
+        root, *path = name.split(".")
+        value = importlib.import_module(root)
+        for part in path:
+            if not hasattr(value, part):
+                importlib.import_module(f"{value.__name__}.{part}")
+            value = getattr(value, part)
+        assert value is not None, (module, attribute)
+
+
+def test_links_in_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
