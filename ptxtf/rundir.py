@@ -28,7 +28,7 @@ _FREE = {"run_dir", "records_dir", "epochs", "cache", "overlays", "preprocess_on
 
 
 def write_flags(run_dir: pathlib.Path, settings: tuple[Any, ...]) -> None:
-    """Write run.flags; where it is there already, check that the run goes on with the same settings.
+    """Write run.flags; where there are checkpoints already, check that the run goes on with the same settings.
 
     Args:
         run_dir: the run's folder.
@@ -38,7 +38,7 @@ def write_flags(run_dir: pathlib.Path, settings: tuple[Any, ...]) -> None:
         InputError: a setting that shapes the result differs from the one that the run was started with.
     """
     path = run_dir / FLAGS
-    if path.exists():
+    if path.exists() and (run_dir / CHECKPOINTS).exists():
         for old, new in zip(read_flags(run_dir), settings, strict=True):
             _check_same(path, dataclasses.asdict(old), dataclasses.asdict(new), settings)
     files.write_text(path, flags.to_flagfile(*settings))

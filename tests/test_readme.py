@@ -37,8 +37,8 @@ def test_there_are_commands_to_check():
     assert {line.split()[0] for _, line in commands()} == set(CONFIGS)
 
 
-@pytest.mark.parametrize(("where", "line"), commands(), ids=lambda text: text[:60])
-def test_a_command_that_is_written_down_is_understood(where, line):
+@pytest.mark.parametrize("line", [pytest.param(line, id=f"{where}: {line[:50]}") for where, line in commands()])
+def test_a_command_that_is_written_down_is_understood(line):
     module, *argv = shlex.split(line.replace("$(", "").replace(")", ""), comments=True)
     assert importlib.util.find_spec(module)
     if CONFIGS[module] is not None:

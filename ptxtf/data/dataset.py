@@ -79,12 +79,15 @@ class Split:
         image_size: height and width of every image in pixels.
 
     Raises:
-        InputError: as `examples`, and where stored images differ in size and no `image_size` is given.
+        InputError: as `examples`; for a split without images; where stored images differ in size and no `image_size`
+            is given.
     """
 
     def __init__(self, directory: pathlib.Path | str, split: str, *, image_size: int = 0, cache: bool = True) -> None:
         manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
         self.images = manifest.images(split)
+        if not self.images:
+            raise InputError(f"{directory}: expected images in split {split}. Received: none")
         self.image_size = image_size or manifest.image_size
         if not self.image_size:
             raise InputError(

@@ -4,9 +4,9 @@ records ─► Split (host) ─► steps.augment, steps.update (device) ─► c
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
-from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,20 @@ from ptxtf.data.dataset import Split
 from ptxtf.errors import InputError
 from ptxtf.inference.predictor import Predictor, xla_pays
 from ptxtf.training import checkpoints, history, losses, metrics, schedules, steps, watch
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What the epochs of one run have in common."""
+
+    inputs: InputConfig
+    preprocessing: PreprocessConfig
+    seed: int
+    train_split: Split
+    val_split: Split | None
+    steps_per_epoch: int
+    strategy: tf.distribute.Strategy
+    functions: steps.Steps
 
 
 def train(
@@ -35,44 +49,32 @@ def train(
     train_split = _open(inputs, inputs.train_split)
     val_split = _open(inputs, inputs.val_split) if inputs.val_split else None
     inputs = dataclasses.replace(inputs, image_size=train_split.image_size)  # run.flags tells what "as stored" was
-    run_dir.mkdir(parents=True, exist_ok=True)
-    rundir.write_flags(run_dir, (inputs, preprocessing, network, training))
+    steps_per_epoch = train_split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
 
     keras.utils.set_random_seed(training.seed)
-    steps_per_epoch = train_split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
     strategy = _strategy()
     with strategy.scope():
         model = build_model(network)
         optimizer = _optimizer(training, network, steps_per_epoch)
         optimizer.build(model.trainable_variables)
         state = checkpoints.RunState(run_dir, model, optimizer)
+        xla = _use_xla(training, strategy)
         functions = steps.build(
-            model,
-            _loss(training),
-            optimizer,
-            config=preprocessing,
-            batch_size=inputs.batch_size,
-            xla=_use_xla(training, strategy),
+            model, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
         )
+    rundir.write_flags(run_dir, (inputs, preprocessing, network, training))
     if state.restore():
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
-    predictor = Predictor(model, preprocessing, image_size=inputs.image_size)
+    run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
     cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
-    events = watch.Watch(run_dir, cases, predictor)
+    events = watch.Watch(run_dir, cases, Predictor(model, preprocessing, image_size=inputs.image_size))
     rows = history.read(run_dir, epochs=state.epoch)
-    while state.epoch < training.epochs:
-        start = time.perf_counter()
-        row: dict[str, float] = {"epoch": state.epoch + 1}
-        batches = train_split.batches(inputs.batch_size, training=True, seed=training.seed, epoch=state.epoch)
-        row["loss"] = _train_epoch(batches, functions, preprocessing, strategy, total=steps_per_epoch, row=row)
-        if val_split:
-            row |= {f"val_{name}": value for name, value in _validate(val_split, inputs, functions, strategy).items()}
-        row["seconds"] = time.perf_counter() - start
-        rows.append(row)
+    for epoch in range(state.epoch, training.epochs):
+        rows.append(_train_and_validate(run, epoch))
         history.write(run_dir, rows)
-        events.epoch(row)
-        state.save(score=row.get("val_dice"))
-        print(_line(row, training.epochs), flush=True)
+        events.epoch(rows[-1])
+        state.save(score=rows[-1].get("val_dice"))
+        print(_line(rows[-1], training.epochs), flush=True)
     state.finish()
     watch.draw_curves(run_dir, rows)
     return run_dir
@@ -139,38 +141,35 @@ def _loss(training: TrainConfig) -> keras.losses.Loss:
     )
 
 
-def _train_epoch(
-    batches: tf.data.Dataset,
-    functions: steps.Steps,
-    preprocessing: PreprocessConfig,
-    strategy: tf.distribute.Strategy,
-    *,
-    total: int,
-    row: dict[str, float],
-) -> float:
+def _train_and_validate(run: _Run, epoch: int) -> dict[str, float]:
+    """Run one epoch, counted from 0, and return its row of history.csv."""
+    start = time.perf_counter()
+    row = {"epoch": epoch + 1.0, "loss": _train_epoch(run, epoch)}
+    if run.val_split:
+        row |= {f"val_{name}": value for name, value in _validate(run, run.val_split).items()}
+    return row | {"seconds": time.perf_counter() - start}
+
+
+def _train_epoch(run: _Run, epoch: int) -> float:
     """Train on every batch once; return the mean loss."""
-    if preprocessing.preprocess_on == "host":
-        batches = steps.augment_on_host(batches, preprocessing)
+    batches = run.train_split.batches(run.inputs.batch_size, training=True, seed=run.seed, epoch=epoch)
+    if run.preprocessing.preprocess_on == "host":
+        batches = steps.augment_on_host(batches, run.preprocessing)
     values = []
-    with tqdm.tqdm(total=total, desc=f"epoch {row['epoch']:.0f}", unit="step", leave=False, disable=None) as bar:
-        for batch in strategy.experimental_distribute_dataset(batches):
-            images, masks = functions.augment(batch)
-            for index in range(strategy.experimental_local_results(images)[0].shape[0]):
-                values.append(functions.update(images, masks, tf.constant(index)))
+    with tqdm.tqdm(total=run.steps_per_epoch, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=None) as bar:
+        for batch in run.strategy.experimental_distribute_dataset(batches):
+            images, masks = run.functions.augment(batch)
+            for index in range(run.strategy.experimental_local_results(images)[0].shape[0]):
+                values.append(run.functions.update(images, masks, tf.constant(index)))
                 bar.update()
     return float(tf.reduce_mean(values))
 
 
-def _validate(
-    split: Split, inputs: InputConfig, functions: steps.Steps, strategy: tf.distribute.Strategy
-) -> dict[str, float]:
+def _validate(run: _Run, split: Split) -> dict[str, float]:
     """Return loss, Dice (empty-empty = 1) and Dice over positives of a split, whole images in either mode."""
-    whole: metrics.Totals | None = None
-    batches: Iterable = split.batches(inputs.batch_size, training=False)
-    for batch in strategy.experimental_distribute_dataset(batches):
-        part = functions.score(batch)
-        whole = part if whole is None else metrics.merge(whole, part)
-    return metrics.means(whole) if whole else {}
+    batches = split.batches(run.inputs.batch_size, training=False)
+    parts = [run.functions.score(batch) for batch in run.strategy.experimental_distribute_dataset(batches)]
+    return metrics.means(functools.reduce(metrics.merge, parts))
 
 
 def _line(row: dict[str, float], epochs: int) -> str:

@@ -60,15 +60,16 @@ def choose_cases(split: Split, count: int, batch_size: int) -> Batch | None:
     """Return the first `count` positive cases of a split as one batch; None where there are none."""
     chosen: list[dict[str, np.ndarray]] = []
     for batch in split.batches(batch_size, training=False):
-        positive = np.flatnonzero(batch["mask"].numpy().any(axis=(1, 2, 3)))
+        # reads on when it has enough, as a cache that was not filled to the end is thrown away
+        positive = np.flatnonzero(batch["mask"].numpy().any(axis=(1, 2, 3)))[: count - len(chosen)]
         chosen.extend({name: batch[name].numpy()[i] for name in ("image", "mask")} for i in positive)
-    if not chosen or not count:
+    if not chosen:
         return None
-    return {name: tf.constant(np.stack([case[name] for case in chosen[:count]])) for name in ("image", "mask")}
+    return {name: tf.constant(np.stack([case[name] for case in chosen])) for name in ("image", "mask")}
 
 
 def draw_curves(run_dir: pathlib.Path, rows: Sequence[Mapping[str, float]]) -> pathlib.Path:
-    """Write curves.png and return its path."""
+    """Write curves.png from at least one row, and return its path."""
     path = run_dir / rundir.CURVES
     files.write_bytes(path, pictures.curves(rows))
     return path

@@ -162,6 +162,17 @@ def test_another_setting_needs_another_folder(run):
         run(learning_rate=1e-2)
 
 
+def test_a_run_that_never_began_leaves_no_settings_behind(run, monkeypatch):
+    def fail(_network):
+        raise InputError("no such weights")
+
+    monkeypatch.setattr(loop, "build_model", fail)
+    with pytest.raises(InputError, match="no such weights"):
+        run(weights="nowhere.h5", backbone="vgg16")
+    monkeypatch.setattr(loop, "build_model", small_model)
+    run(weights="none", backbone="tiny", epochs=1)
+
+
 def test_the_final_model_is_the_best_epoch_s(run):
     folder = run(epochs=5, learning_rate=1e-2)
     best = max(rows(folder), key=lambda row: row["val_dice"])
