@@ -1,7 +1,8 @@
 """What a user can set: one frozen dataclass per stage, checked when made; field names are the flag names.
 
-Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here knows flags, files or
-TensorFlow. A field without a default must be given. `dataclasses.replace` makes a changed, checked copy.
+Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files
+or TensorFlow; messages speak of flags, as that is where most values come from. A field without a default must be given.
+`dataclasses.replace` makes a changed, checked copy.
 """
 
 import dataclasses
@@ -28,6 +29,10 @@ def _check_positive(**numbers: float) -> None:
         _check(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
 
 
+def _check_seed(seed: int) -> None:
+    _check(0 <= seed < 2**32, "seed in 0..4294967295", seed=seed)
+
+
 def _check_not_negative(**numbers: float) -> None:
     for name, value in numbers.items():
         _check(math.isfinite(value) and value >= 0, f"{name} of 0 or more", **{name: value})
@@ -48,7 +53,8 @@ class PhantomConfig:
         _check_positive(count=self.count)
         _check(self.phantom_size >= 64, "phantom_size of at least 64", phantom_size=self.phantom_size)
         _check(0 <= self.positive_share <= 1, "positive_share in 0..1", positive_share=self.positive_share)
-        _check_not_negative(workers=self.workers, seed=self.seed)
+        _check_not_negative(workers=self.workers)
+        _check_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,11 @@ class ConvertConfig:
     fractions: tuple[float, ...] = setting("train, val and test shares of --split patient", (0.7, 0.1, 0.2))
     folds: int = setting("parts of --split kfold", 5)
     patient_map: str = setting("csv image id -> patient, to keep a patient's images together", "")
-    patient_key: str = setting("secret behind the stored patient hashes; default: derived from the annotation file", "")
+    patient_key: str = setting(
+        "secret behind the stored patient hashes; without one they are pseudonyms that whoever has the annotation file "
+        "can look up",
+        "",
+    )
     balance: float = setting("healthy images kept per positive one; 0 keeps all", 1.0)
     seed: int = setting("seed of splits and balance; the same seed gives the same bytes", 0)
     strict: bool = setting("stop at the first bad file instead of listing it in rejected.csv", False)
@@ -88,7 +98,8 @@ class ConvertConfig:
             image_size=self.image_size,
         )
         _check_positive(num_shards=self.num_shards)
-        _check_not_negative(workers=self.workers, balance=self.balance, seed=self.seed)
+        _check_not_negative(workers=self.workers, balance=self.balance)
+        _check_seed(self.seed)
         _check(
             len(self.fractions) == 3
             and min(self.fractions) >= 0
@@ -197,9 +208,9 @@ class TrainConfig:
             focal_weight=self.focal_weight,
             dice_weight=self.dice_weight,
             focal_gamma=self.focal_gamma,
-            seed=self.seed,
             overlays=self.overlays,
         )
+        _check_seed(self.seed)
         _check(
             self.focal_weight + self.dice_weight > 0,
             "focal_weight or dice_weight above 0",
@@ -236,7 +247,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         _check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
-        _check_not_negative(gallery=self.gallery, seed=self.seed)
+        _check_not_negative(gallery=self.gallery)
+        _check_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,4 +264,4 @@ class PredictConfig:
 
 
 RUN = (InputConfig, PreprocessConfig, ModelConfig, TrainConfig)
-"""The stages whose settings a training run consists of, in the order of `run.flags`."""
+"""The stages that a training run consists of, in the order of `rundir.Settings`."""

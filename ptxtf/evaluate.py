@@ -23,8 +23,7 @@ def main(config: EvaluateConfig, rule: MaskConfig) -> None:
         f"Dice {summary['dice'].value:.4f} (empty-empty = 1; predicting nothing scores {summary['all_empty_dice']:.4f})"
     )
     for name in ("positive_dice", "positive_iou", "sensitivity", "specificity"):
-        mean = summary[name]
-        print(f"{name.replace('_', ' ')} {mean.value:.4f} ({mean.low:.4f} … {mean.high:.4f})")
+        print(f"{name.replace('_', ' ')} {summary[name]}")
     print(done.directory / "report.html")
 
 

@@ -22,7 +22,7 @@ def atomic(path: pathlib.Path | str) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")  # ends alike, for writers that look at the ending
     try:
         yield temporary
         temporary.replace(path)

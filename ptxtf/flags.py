@@ -10,11 +10,12 @@ import dataclasses
 import importlib
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import textwrap
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
@@ -52,7 +53,7 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"{name}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{name}: stopped; what was finished is kept", file=sys.stderr)
         sys.exit(130)
 
 
@@ -79,9 +80,21 @@ def parse(argv: Sequence[str], *configs: type) -> tuple[list[Any], list[str]]:
             f"{origins.get(error.flagname, 'command line')}: expected a known flag (see --help). "
             f"Received: --{error.flagname}"
         ) from None
+    except absl_flags.IllegalFlagValueError as error:
+        raise InputError(_explain(str(error), origins)) from None
     except absl_flags.Error as error:
-        raise InputError(str(error).replace("\n", " ")) from None
+        raise InputError(" ".join(str(error).split())) from None
     return [_instance(config, values) for config in configs], rest
+
+
+def _explain(message: str, origins: Mapping[str, str]) -> str:
+    """Turn absl's "flag --name=value: reason" into our form; the reason is our parser's, or that of absl's own bool."""
+    match = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", message, flags=re.DOTALL)
+    if not match:
+        return " ".join(message.split())
+    name, value, reason = match.groups()
+    expected = reason if reason.startswith("expected") else "expected true or false"
+    return f"{origins.get(name, 'command line')}: {expected}. Received: --{name}={value}"
 
 
 def to_flagfile(*instances: Any) -> str:
@@ -89,7 +102,7 @@ def to_flagfile(*instances: Any) -> str:
     lines = []
     for instance in instances:
         lines.append(f"# {type(instance).__doc__}")
-        lines += [f"--{field.name}={text(getattr(instance, field.name))}" for field in dataclasses.fields(instance)]
+        lines += [f"--{field.name}={to_text(getattr(instance, field.name))}" for field in dataclasses.fields(instance)]
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +113,9 @@ def help_text(command: str, doc: str, configs: Sequence[type], arguments: str = 
     for config in configs:
         lines.append(f"{(config.__doc__ or '').strip()}")
         for field in dataclasses.fields(config):
-            default = "required" if field.default is dataclasses.MISSING else f"default {text(field.default) or 'none'}"
+            default = (
+                "required" if field.default is dataclasses.MISSING else f"default: {to_text(field.default) or 'empty'}"
+            )
             choices = "|".join(map(str, typing.get_args(field.type))) if _is_choice(field.type) else ""
             head = f"  --{field.name}" + (f"={choices}" if choices else "")
             body = f"{field.metadata['help']} ({default})"
@@ -192,7 +207,7 @@ def _is_choice(kind: Any) -> bool:
     return typing.get_origin(kind) is typing.Literal
 
 
-def text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return a value as it stands behind `--flag=`."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))

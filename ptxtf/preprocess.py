@@ -66,12 +66,19 @@ def cut(images: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:
     return tf.reshape(patches, [-1, config.patch_size, config.patch_size, images.shape[-1]])
 
 
+def piece_count(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int:
+    """Return how many pieces `cut` makes of an image of this height and width."""
+    if config.mode == "whole":
+        return 1
+    rows, columns = (-(-length // config.patch_size) for length in image_size)
+    return rows * columns
+
+
 def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int, int]) -> tf.Tensor:
     """Undo `cut`: return [B, *image_size, C] from what the network made of the pieces."""
     if config.mode == "whole":
         return outputs
-    rows, columns = (-(-length // config.patch_size) for length in image_size)
-    patches = tf.reshape(outputs, [-1, rows * columns, *outputs.shape[1:]])
+    patches = tf.reshape(outputs, [-1, piece_count(config, image_size=image_size), *outputs.shape[1:]])
     return ops.stitch_patches(patches, image_size=image_size)
 
 

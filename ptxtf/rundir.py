@@ -8,11 +8,11 @@ best.weights.h5    the weights of the best epoch so far
 tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
-import dataclasses
 import pathlib
-from typing import Any
+from typing import NamedTuple
 
 from ptxtf import config, files, flags
+from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.errors import InputError
 
 FLAGS = "run.flags"
@@ -23,29 +23,37 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.weights.h5"
 TENSORBOARD = "tensorboard"
 
-_FREE = {"run_dir", "records_dir", "epochs", "cache", "overlays", "preprocess_on", "xla", "weights"}
-"""Settings that may change when a run goes on: where things are, and what leaves the result as it is."""
+_FREE = {"run_dir", "records_dir", "epochs", "cache", "overlays", "preprocess_on", "xla"}
+"""Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
 
-def write_flags(run_dir: pathlib.Path, settings: tuple[Any, ...]) -> None:
-    """Write run.flags; where there are checkpoints already, check that the run goes on with the same settings.
+class Settings(NamedTuple):
+    """Everything that a run was started with."""
 
-    Args:
-        run_dir: the run's folder.
-        settings: one instance of each class in `config.RUN`.
+    inputs: InputConfig
+    preprocessing: PreprocessConfig
+    network: ModelConfig
+    training: TrainConfig
+
+
+def is_begun(run_dir: pathlib.Path) -> bool:
+    """Return whether a run has finished an epoch in this folder."""
+    return (run_dir / CHECKPOINTS).exists()
+
+
+def write_flags(run_dir: pathlib.Path, settings: Settings) -> None:
+    """Write run.flags; where the run is begun, check that it goes on with the settings it was started with.
 
     Raises:
-        InputError: a setting that shapes the result differs from the one that the run was started with.
+        InputError: a setting that shapes the result differs.
     """
-    path = run_dir / FLAGS
-    if path.exists() and (run_dir / CHECKPOINTS).exists():
-        for old, new in zip(read_flags(run_dir), settings, strict=True):
-            _check_same(path, dataclasses.asdict(old), dataclasses.asdict(new), settings)
-    files.write_text(path, flags.to_flagfile(*settings))
+    if is_begun(run_dir):
+        _check_same(run_dir, read_flags(run_dir), settings)
+    files.write_text(run_dir / FLAGS, flags.to_flagfile(*settings))
 
 
-def read_flags(run_dir: pathlib.Path | str) -> list[Any]:
-    """Return the settings of a run: one instance of each class in `config.RUN`.
+def read_flags(run_dir: pathlib.Path | str) -> Settings:
+    """Return the settings of a run.
 
     Raises:
         InputError: the folder holds no run.flags, or one that this version does not understand.
@@ -53,15 +61,17 @@ def read_flags(run_dir: pathlib.Path | str) -> list[Any]:
     path = pathlib.Path(run_dir) / FLAGS
     if not path.is_file():
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
-    return flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)[0]
+    stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
+    return Settings(*stages)
 
 
-def _check_same(path: pathlib.Path, old: dict[str, Any], new: dict[str, Any], settings: tuple[Any, ...]) -> None:
-    scheduled = any(getattr(stage, "schedule", "constant") != "constant" for stage in settings)
-    free = _FREE - {"epochs"} if scheduled else _FREE  # a schedule's shape depends on its length
-    for name in sorted(set(new) - free):
-        if new[name] != old[name]:
+def _check_same(run_dir: pathlib.Path, old: Settings, new: Settings) -> None:
+    # a schedule's shape depends on its length
+    free = _FREE if old.training.schedule == "constant" else _FREE - {"epochs"}
+    was, now = ({name: value for stage in run for name, value in vars(stage).items()} for run in (old, new))
+    for name in sorted(was.keys() - free):
+        if was[name] != now[name]:
             raise InputError(
-                f"{path}: expected --{name}={flags.text(old[name])}, as the run was started; give another run another "
-                f"--run_dir. Received: --{name}={flags.text(new[name])}"
+                f"{run_dir / FLAGS}: expected --{name}={flags.to_text(was[name])}, as the run was started; give "
+                f"another run another --run_dir. Received: --{name}={flags.to_text(now[name])}"
             )

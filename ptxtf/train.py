@@ -8,11 +8,15 @@ The recipes densenet121_whole.flags, resnet34_patch.flags, … are the study's o
 setting. RUN_DIR gets run.flags, checkpoints, history.csv, curves.png, TensorBoard events and model.keras.
 """
 
-from ptxtf import flags
-from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
+from ptxtf import config, flags
 
 
-def main(inputs: InputConfig, preprocessing: PreprocessConfig, network: ModelConfig, training: TrainConfig) -> None:
+def main(
+    inputs: config.InputConfig,
+    preprocessing: config.PreprocessConfig,
+    network: config.ModelConfig,
+    training: config.TrainConfig,
+) -> None:
     """Train and say where the run is."""
     from ptxtf.training import loop
 
@@ -20,4 +24,4 @@ def main(inputs: InputConfig, preprocessing: PreprocessConfig, network: ModelCon
 
 
 if __name__ == "__main__":
-    flags.run(main, InputConfig, PreprocessConfig, ModelConfig, TrainConfig)
+    flags.run(main, *config.RUN)

@@ -32,8 +32,13 @@ def test_what_is_not_given_keeps_the_default():
     ("argv", "message"),
     [
         (["--dicom_folder=x"], "command line: expected a known flag .* Received: --dicom_folder"),
-        ([*REQUIRED, "--split=random"], "--split=random: expected one of patient, paper, kfold"),
-        ([*REQUIRED, "--num_shards=many"], "--num_shards=many: expected a whole number"),
+        (
+            [*REQUIRED, "--split=random"],
+            "command line: expected one of patient, paper, kfold. Received: --split=random",
+        ),
+        ([*REQUIRED, "--num_shards=many"], "command line: expected a whole number. Received: --num_shards=many"),
+        ([*REQUIRED, "--seed=5000000000"], "expected seed in 0..4294967295. Received: seed=5000000000"),
+        ([*REQUIRED, "--strict=perhaps"], "command line: expected true or false. Received: --strict=perhaps"),
         ([*REQUIRED, "--num_shards=0"], "expected num_shards above 0. Received: num_shards=0"),
         ([*REQUIRED, "--fractions=0.5,0.6,0.1"], "three fractions .* add up to 1. Received: fractions="),
         ([*REQUIRED, "--encoding=source"], "--image_size=0 with --encoding=source"),
@@ -113,7 +118,7 @@ def test_help_tells_every_flag_with_its_default():
         assert f"--{field.name}" in text
         assert field.metadata["help"].split()[0] in text
     assert "(required)" in text
-    assert "(default 240)" in text
+    assert "(default: 240)" in text
 
 
 COMMANDS = [

@@ -166,24 +166,26 @@ def _model(config: BenchmarkConfig) -> None:
     import keras
     import tensorflow as tf
 
-    from ptxtf import models
+    from ptxtf import forward, models
     from ptxtf.config import PreprocessConfig
     from ptxtf.training import losses, steps
 
     model = models.unet(config.backbone, weights=None, precision=config.precision)
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
+    xla = forward.use_xla("auto")
     functions = steps.build(
         model,
+        forward.logits_function(model, PreprocessConfig(), xla=xla),
         losses.focal_dice(reduction=None),
         optimizer,
         config=PreprocessConfig(),
         batch_size=config.batch_size,
-        xla=False,
+        xla=xla,
     )
     images = tf.random.uniform([1, config.batch_size, config.image_size, config.image_size, 1])
     masks = tf.cast(images > 0.9, tf.float32)
-    infer = tf.function(lambda: model(images[0], training=False))
+    infer = tf.function(lambda: model(images[0], training=False), jit_compile=xla)
     medians = interleaved(
         {
             "training step": lambda: float(functions.update(images, masks, tf.constant(0))),

@@ -16,7 +16,10 @@ def main(names: list[str]) -> None:
     if len(names) != 1:
         raise InputError(f"expected one record directory. Received: {' '.join(names) or 'none'}")
     for split, count in check(names[0]).items():
-        print(f"{split}: {count.images} images, {count.positives} with pneumothorax, {count.patients} patients")
+        print(
+            f"{split}: {count.images} images, {count.positives} with pneumothorax, {count.patients} patients, "
+            f"{count.shared_patients} of them in a split above"
+        )
     print(contact_sheet(names[0]))
 
 

@@ -2,7 +2,8 @@
 
 For example,
 
-    python -m tools.make_tfrecords --dicom_dir=siim/dicom --annotations=siim/train-rle.csv --output_dir=tfrecords
+    python -m tools.make_tfrecords --dicom_dir=siim/dicom --annotations=siim/train-rle.csv \
+        --patient_map=siim/nih_id.csv --output_dir=tfrecords
 
 OUTPUT_DIR gets <split>-NNNNN-of-MMMMM.tfrecord, dataset.json and rejected.csv. The same files, flags and seed give the
 same bytes. A conversion that was stopped goes on where it was.
@@ -21,6 +22,8 @@ def main(config: ConvertConfig) -> None:
         print(f"{split}: {done.manifest.images(split)} images, {done.manifest.positives(split)} with pneumothorax")
     if done.left_out:
         print(f"{done.left_out} healthy images left out by --balance={config.balance:g}")
+    if not done.overlaps:
+        print("patients in two splits: unknown, as each image's PatientID is its own; give a --patient_map to know")
     for split, overlap in done.overlaps.items():
         print(
             f"{split}: {overlap.shared_images} of {overlap.images} images and {overlap.shared_positives} of "

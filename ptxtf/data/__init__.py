@@ -10,8 +10,10 @@
 | example     | encoded image and mask    | one TFRecord, and back                                   |
 | shards      | records                   | shard files and dataset.json                             |
 | convert     | folder and csv            | a record directory: all of the above in order            |
+| workers     | a function and items      | results in order, by worker processes                    |
+| check       | a record directory        | its counts, or what is wrong with it                     |
 | dataset     | a record directory        | tf.data of examples and batches (uint8, on the host)     |
-| phantom     | a seed                    | synthetic radiographs with a known pneumothorax          |
+| phantom     | a seed                    | synthetic radiographs (with phantom_anatomy, _film, _extras) |
 
 Modules load when first used: nothing here needs TensorFlow, pydicom or OpenCV until it is asked for.
 """
@@ -19,7 +21,19 @@ Modules load when first used: nothing here needs TensorFlow, pydicom or OpenCV u
 import importlib
 from typing import Any
 
-__all__ = ["annotations", "dataset", "dicom", "example", "examples", "phantom", "rle", "shards", "splits"]
+__all__ = [
+    "annotations",
+    "check",
+    "convert",
+    "dataset",
+    "dicom",
+    "example",
+    "examples",
+    "phantom",
+    "rle",
+    "shards",
+    "splits",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,33 +4,33 @@
 
 Every choice is made before the first pixel is read and depends on ids, labels and seed alone, so the shards' bytes are
 the same for any number of workers. A file that turns out bad leaves its shard one record shorter and is listed in
-rejected.csv. A conversion that was stopped goes on after the last whole shard.
+rejected.csv. A conversion that was stopped goes on after the last whole shard; a finished one is left as it is.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import hmac
 import importlib.metadata
 import json
-import multiprocessing
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
-import tqdm
 
+import ptxtf
 from ptxtf import files
 from ptxtf.config import ConvertConfig
 from ptxtf.data import annotations, dicom, example, shards, source, splits
+from ptxtf.data.workers import ordered_map
 from ptxtf.errors import InputError
 
 _PROGRESS = ".conversion.json"
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+"""What has been written so far and from what, so that the same conversion need not write it again."""
+
+Plan = dict[str, dict[str, list[splits.Case]]]
+"""Split -> shard name -> cases in the order of their records."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Conversion:
     directory: pathlib.Path
     manifest: shards.Manifest
     overlaps: Mapping[str, splits.Overlap]
-    """How many images of each other split share a patient with the first one."""
+    """How many images of each other split share a patient with the first one; empty where every image seems to be of a
+    patient of its own, as in SIIM-ACR's own files: then nobody knows."""
     rejected: tuple[Rejected, ...]
     left_out: int
     """Healthy images that `balance` left out."""
@@ -82,20 +83,21 @@ def convert(config: ConvertConfig) -> Conversion:
     written, unreadable = _write_shards(plan, inventory, patients, directory, config)
     rejected = (*inventory.rejected, *unreadable)
     manifest = shards.Manifest(
-        schema_version=example.SCHEMA_VERSION,
+        schema_version=shards.SCHEMA_VERSION,
         image_size=config.image_size,
         encoding=config.encoding,
-        splits={name: tuple(written[shard] for shard in names) for name, names in _by_split(plan).items()},
+        splits={split: tuple(written[name] for name in parts) for split, parts in plan.items()},
         flags={name: value for name, value in dataclasses.asdict(config).items() if name not in _PRIVATE},
-        versions={name: importlib.metadata.version(name) for name in ("ptxtf", "pydicom", "numpy")},
+        versions={name: importlib.metadata.version(name) for name in ("tensorflow", "pydicom", "numpy")}
+        | {"ptxtf": ptxtf.__version__, "opencv": cv2.__version__},
     )
     files.write_csv(directory / "rejected.csv", ["name", "reason"], map(dataclasses.astuple, rejected))
     shards.write_manifest(directory, manifest)
-    (directory / _PROGRESS).unlink(missing_ok=True)
+    patients_known = len({case.patient for case in cases}) < len(cases)
     return Conversion(
         directory=directory,
         manifest=manifest,
-        overlaps=splits.shared_patients(split_cases, reference=next(iter(split_cases))),
+        overlaps=splits.shared_patients(split_cases, reference=next(iter(split_cases))) if patients_known else {},
         rejected=rejected,
         left_out=len(inventory.cases) - len(cases),
     )
@@ -116,7 +118,9 @@ def take_inventory(config: ConvertConfig) -> Inventory:
     bad_ids = {problem.image_id for problem in labels.problems}
     paths: dict[str, pathlib.Path] = {}
     cases = []
-    for path, header in zip(found, _map(source.read_header, found, config.workers, "reading headers"), strict=True):
+    for path, header in zip(
+        found, ordered_map(source.read_header, found, workers=config.workers, title="reading headers"), strict=True
+    ):
         reason = header if isinstance(header, str) else _refuse(header, labels.rows, bad_ids, paths)
         if isinstance(header, str) or reason:
             rejected.append(Rejected(str(path), reason))
@@ -167,26 +171,21 @@ def _split(cases: Sequence[splits.Case], config: ConvertConfig) -> dict[str, lis
     )
 
 
-def _plan(split_cases: Mapping[str, Sequence[splits.Case]], config: ConvertConfig) -> dict[str, list[splits.Case]]:
-    """Return shard name -> cases, each split in a random order so that every shard is a fair sample."""
-    plan = {}
-    for name, cases in split_cases.items():
+def _plan(split_cases: Mapping[str, Sequence[splits.Case]], config: ConvertConfig) -> Plan:
+    """Deal each split's cases to its shards in random order, so that every shard is a fair sample."""
+    plan: Plan = {}
+    for split, cases in split_cases.items():
         order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(cases))
         count = max(1, min(config.num_shards, len(cases)))
-        for index, part in enumerate(np.array_split(order, count)):
-            plan[shards.shard_name(name, index, count)] = [cases[i] for i in part]
+        plan[split] = {
+            shards.shard_name(split, index, count): [cases[i] for i in part]
+            for index, part in enumerate(np.array_split(order, count))
+        }
     return plan
 
 
-def _by_split(shard_names: Iterable[str]) -> dict[str, list[str]]:
-    names = collections.defaultdict(list)
-    for shard in shard_names:
-        names[shard.rsplit("-", 3)[0]].append(shard)
-    return dict(names)
-
-
 def _patient_key(config: ConvertConfig) -> bytes:
-    """Return the secret behind the hashes; without one given, the labels themselves are the secret."""
+    """Return the key behind the hashes; without a secret they are mere pseudonyms, the same for the same labels."""
     return (config.patient_key or _digest_file(pathlib.Path(config.annotations))).encode()
 
 
@@ -200,27 +199,22 @@ def _hash_patients(cases: Sequence[splits.Case], key: bytes) -> dict[str, str]:
 
 
 def _write_shards(
-    plan: Mapping[str, Sequence[splits.Case]],
-    inventory: Inventory,
-    patients: Mapping[str, str],
-    directory: pathlib.Path,
-    config: ConvertConfig,
+    plan: Plan, inventory: Inventory, patients: Mapping[str, str], directory: pathlib.Path, config: ConvertConfig
 ) -> tuple[dict[str, shards.Shard], list[Rejected]]:
-    """Write every shard that an earlier, stopped run of the same conversion has not finished."""
+    """Write every shard that an earlier run of the same conversion has not finished."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / shards.MANIFEST).unlink(missing_ok=True)
     fingerprint = _fingerprint(plan, inventory, patients, config)
     written, rejected = _resume(directory, fingerprint)
+    missing = {name: cases for parts in plan.values() for name, cases in parts.items() if name not in written}
+    if missing:
+        (directory / shards.MANIFEST).unlink(missing_ok=True)
     jobs = [
         source.Job(inventory.paths[case.image_id], inventory.rows[case.image_id], config.image_size, config.encoding)
-        for name, cases in plan.items()
-        if name not in written
+        for cases in missing.values()
         for case in cases
     ]
-    results = _map(source.encode, jobs, config.workers, "converting")
-    for name, cases in plan.items():
-        if name in written:
-            continue
+    results = ordered_map(source.encode, jobs, workers=config.workers, title="converting")
+    for name, cases in missing.items():
         records = _records(cases, results, inventory, patients, rejected)
         written[name] = shards.write_shard(directory / name, records)
         _stop_if_strict(rejected, config)
@@ -230,7 +224,7 @@ def _write_shards(
             "rejected": [dataclasses.astuple(item) for item in rejected],
         }
         files.write_json(directory / _PROGRESS, progress)
-    return written, rejected
+    return written, list(dict.fromkeys(rejected))  # a shard that had to be written again found its bad files again
 
 
 def _records(
@@ -259,29 +253,15 @@ def _records(
         yield example.serialize(record), case.positive
 
 
-def _fingerprint(
-    plan: Mapping[str, Sequence[splits.Case]],
-    inventory: Inventory,
-    patients: Mapping[str, str],
-    config: ConvertConfig,
-) -> str:
+def _fingerprint(plan: Plan, inventory: Inventory, patients: Mapping[str, str], config: ConvertConfig) -> str:
     """Return a digest of everything that the shards' bytes depend on."""
-    content = [
-        [
-            name,
-            [
-                [
-                    case.image_id,
-                    patients[case.image_id],
-                    inventory.rows[case.image_id],
-                    *_stamp(inventory.paths[case.image_id]),
-                ]
-                for case in cases
-            ],
-        ]
-        for name, cases in plan.items()
-    ]
-    settings = [example.SCHEMA_VERSION, config.image_size, config.encoding]
+
+    def origin(case: splits.Case) -> list[object]:
+        path = inventory.paths[case.image_id]
+        return [case.image_id, patients[case.image_id], inventory.rows[case.image_id], *_stamp(path)]
+
+    content = [[name, [origin(case) for case in cases]] for parts in plan.values() for name, cases in parts.items()]
+    settings = [shards.SCHEMA_VERSION, config.image_size, config.encoding]
     return hashlib.sha256(json.dumps([settings, content]).encode()).hexdigest()
 
 
@@ -291,40 +271,16 @@ def _stamp(path: pathlib.Path) -> tuple[str, int, int]:
 
 
 def _resume(directory: pathlib.Path, fingerprint: str) -> tuple[dict[str, shards.Shard], list[Rejected]]:
-    """Return what an earlier run of this very conversion finished; otherwise clear the folder of old shards."""
+    """Return what an earlier run of this very conversion finished; remove what another one wrote here."""
     try:
-        progress = json.loads((directory / _PROGRESS).read_text())
-    except (OSError, ValueError):
-        progress = {}
-    if progress.get("fingerprint") != fingerprint:
-        for old in directory.glob("*-?????-of-?????.tfrecord"):
-            old.unlink()
+        progress = json.loads((directory / _PROGRESS).read_text(encoding="utf-8"))
+        written = {name: shards.Shard(**shard) for name, shard in progress["shards"].items()}
+        rejected = [Rejected(*item) for item in progress["rejected"]]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}, []
-    written = {name: shards.Shard(**shard) for name, shard in progress["shards"].items()}
-    return written, [Rejected(*item) for item in progress["rejected"]]
-
-
-def _map(function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int, title: str) -> Iterator[_Result]:
-    """Yield `function` of each item in order, computed by processes that run a little ahead of the reader."""
-    bar = tqdm.tqdm(total=len(items), desc=title, unit="file", disable=None)
-    workers = min(workers or os.cpu_count() or 1, len(items))
-    with bar:
-        if workers <= 1:
-            for item in items:
-                yield function(item)
-                bar.update()
-            return
-        context = multiprocessing.get_context("spawn")  # a forked TensorFlow may hang
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as executor:
-            pending: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
-            try:
-                for item in items:
-                    pending.append(executor.submit(function, item))
-                    if len(pending) > 8 * workers:
-                        yield pending.popleft().result()
-                        bar.update()
-                while pending:
-                    yield pending.popleft().result()
-                    bar.update()
-            finally:
-                executor.shutdown(cancel_futures=True)
+    if progress["fingerprint"] != fingerprint:
+        for name in written:
+            (directory / name).unlink(missing_ok=True)
+        return {}, []
+    whole = {name: shard for name, shard in written.items() if shards.is_whole(directory / name, shard)}
+    return whole, rejected

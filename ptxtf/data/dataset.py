@@ -47,7 +47,7 @@ def examples(
         >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
         ...     print(case["image_id"], case["image"].shape)
     """
-    manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+    manifest = shards.read_manifest(directory)
     paths = [str(pathlib.Path(directory) / shard.name) for shard in manifest.shards(split)]
     for path in paths:
         if not pathlib.Path(path).is_file():
@@ -84,7 +84,7 @@ class Split:
     """
 
     def __init__(self, directory: pathlib.Path | str, split: str, *, image_size: int = 0, cache: bool = True) -> None:
-        manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+        manifest = shards.read_manifest(directory)
         self.images = manifest.images(split)
         if not self.images:
             raise InputError(f"{directory}: expected images in split {split}. Received: none")

@@ -58,6 +58,7 @@ _IMAGE_TAGS = (
 _PERCENTILES = (0.5, 99.5)
 _JPEG_END = b"\xff\xd9"
 _JPEG_QUALITY = 90
+_ENDINGS = (".dcm", ".dicom")
 
 # Silencing changes settings of the whole process, so only one thread at a time may do it.
 _SILENCE = threading.Lock()
@@ -253,11 +254,16 @@ def _silent_pydicom() -> Iterator[None]:
 
 def _header(dataset: pydicom.Dataset, path: pathlib.Path | str) -> Header:
     return Header(
-        image_id=str(dataset.get("SOPInstanceUID") or pathlib.Path(path).stem),
+        image_id=str(dataset.get("SOPInstanceUID") or _name_without_ending(pathlib.Path(path))),
         patient_id=str(dataset.get("PatientID") or ""),
         view_position=str(dataset.get("ViewPosition") or ""),
         spacing_mm=_spacing_mm(dataset, "PixelSpacing") or _spacing_mm(dataset, "ImagerPixelSpacing"),
     )
+
+
+def _name_without_ending(path: pathlib.Path) -> str:
+    """Return a file's name without .dcm; what follows the last dot of a bare UID belongs to it."""
+    return path.stem if path.suffix.lower() in _ENDINGS else path.name
 
 
 def _spacing_mm(dataset: pydicom.Dataset, keyword: str) -> tuple[float, float] | None:
@@ -365,7 +371,7 @@ def _has_window(dataset: pydicom.Dataset) -> bool:
 def _is_dicom(path: pathlib.Path) -> bool:
     if path.name.startswith(".") or path.name == "DICOMDIR":
         return False
-    if path.suffix.lower() in (".dcm", ".dicom"):
+    if path.suffix.lower() in _ENDINGS:
         return True
     if path.suffix and not path.suffix[1:].isdigit():
         return False

@@ -23,8 +23,6 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-SCHEMA_VERSION = 1
-
 
 @dataclasses.dataclass(frozen=True)
 class Record:
@@ -69,7 +67,7 @@ def parse(
     Args:
         serialized: string scalar.
         encoding: "raw", "png" or "source", as dataset.json says.
-        image_size: height and width to resize to (area averaging); 0 keeps the stored size.
+        image_size: height and width to resize to; 0 keeps the stored size.
         full_mask: give the mask at the original size instead of the image's.
 
     Returns:
@@ -95,7 +93,7 @@ def parse(
     size = tf.constant([image_size, image_size]) if image_size else stored_size
     image = _decode_image(features["image"], stored_size, encoding=encoding)
     if image_size:
-        image = tf.cond(tf.reduce_all(stored_size == size), lambda: image, lambda: _resize(image, size))
+        image = tf.cond(tf.reduce_all(stored_size == size), lambda: image, lambda: resize(image[tf.newaxis], size)[0])
         image = tf.ensure_shape(image, [image_size, image_size, 1])
     mask = unpack_mask(features["mask"], original_size, original_size if full_mask else size)
     if image_size and not full_mask:
@@ -110,6 +108,25 @@ def parse(
         "original_size": original_size,
         "positive": tf.strings.length(features["mask"]) > 0,
     }
+
+
+def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
+    """Resize as every radiograph is resized: area averaging where both sides shrink, else bilinear.
+
+    Args:
+        images: uint8 [B, H, W, 1].
+        size: height and width in pixels.
+
+    Returns:
+        uint8 [B, *size, 1], rounded to the nearest grey level.
+    """
+    shrinks = tf.reduce_all(tf.shape(images)[1:3] >= size)
+    resized = tf.cond(
+        shrinks,
+        lambda: tf.image.resize(images, size, method="area"),
+        lambda: tf.image.resize(images, size, method="bilinear"),
+    )
+    return tf.cast(tf.round(resized), tf.uint8)
 
 
 def unpack_mask(packed: tf.Tensor, original_size: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -149,12 +166,6 @@ def _decode_image(image: tf.Tensor, size: tf.Tensor, *, encoding: str) -> tf.Ten
     else:  # decode_jpeg reads PNG too: "source" stores that where a DICOM holds no plain JPEG
         decoded = tf.io.decode_jpeg(image, channels=1, dct_method="INTEGER_ACCURATE")
     return tf.reshape(decoded, [size[0], size[1], 1])
-
-
-def _resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resize a uint8 image by area averaging, rounded to the nearest grey level."""
-    resized = tf.image.resize(image[tf.newaxis], size, method="area")[0]
-    return tf.cast(tf.round(resized), tf.uint8)
 
 
 def _bytes(value: bytes) -> tf.train.Feature:

@@ -18,6 +18,8 @@ from ptxtf import files
 from ptxtf.errors import InputError
 
 MANIFEST = "dataset.json"
+SCHEMA_VERSION = 1
+"""Of the records as `ptxtf.data.example` writes them; a reader refuses any other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +83,11 @@ def write_shard(path: pathlib.Path, records: Iterable[tuple[bytes, bool]]) -> Sh
     return Shard(name=path.name, images=images, positives=positives, sha256=digest)
 
 
-def read_manifest(directory: pathlib.Path | str, *, schema_version: int) -> Manifest:
+def read_manifest(directory: pathlib.Path | str) -> Manifest:
     """Read dataset.json.
 
     Raises:
-        InputError: no such file, not readable as one, or of another schema version than `schema_version`.
+        InputError: no such file, not readable as one, or of another schema version.
     """
     path = pathlib.Path(directory) / MANIFEST
     try:
@@ -97,9 +99,9 @@ def read_manifest(directory: pathlib.Path | str, *, schema_version: int) -> Mani
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected JSON. Received: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != schema_version:
+    if version != SCHEMA_VERSION:
         raise InputError(
-            f"{path}: expected schema_version {schema_version}; convert again with this ptxtf. "
+            f"{path}: expected schema_version {SCHEMA_VERSION}; convert again with this ptxtf. "
             f"Received: schema_version={version!r}"
         )
     try:
@@ -114,6 +116,11 @@ def write_manifest(directory: pathlib.Path | str, manifest: Manifest) -> pathlib
     path = pathlib.Path(directory) / MANIFEST
     files.write_json(path, dataclasses.asdict(manifest))
     return path
+
+
+def is_whole(path: pathlib.Path, shard: Shard) -> bool:
+    """Return whether the shard's file is there with the very bytes that were written."""
+    return path.is_file() and sha256(path) == shard.sha256
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -21,7 +21,7 @@ from ptxtf.inference.predictor import Predictor
 
 _PICTURE_SIZE = 420
 
-Case = Mapping[str, Any]
+Example = Mapping[str, Any]
 """One example as `ptxtf.data.examples(full_mask=True)` gives it, in NumPy."""
 
 
@@ -89,7 +89,7 @@ def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[
 
 def _predict(
     predictor: Predictor, dataset: tf.data.Dataset, batch_size: int, *, title: str
-) -> Iterator[tuple[Case, np.ndarray]]:
+) -> Iterator[tuple[Example, np.ndarray]]:
     """Yield each example with its probabilities at the original size, float32 [H, W]."""
     cases = dataset.as_numpy_iterator()
     with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
@@ -101,7 +101,7 @@ def _predict(
             bar.update(len(group))
 
 
-def _plain_case(case: Case) -> Case:
+def _plain_case(case: Example) -> Example:
     texts = {name: case[name].decode() for name in ("image_id", "patient", "view_position")}
     return {**case, **texts, "mask": case["mask"][..., 0]}
 
@@ -125,7 +125,7 @@ def _draw_gallery(
     return [report.Figure(png=drawn[row.image_id], row=row, why=why) for row, why in chosen]
 
 
-def _draw(case: Case, predicted_mask: np.ndarray) -> bytes:
+def _draw(case: Example, predicted_mask: np.ndarray) -> bytes:
     """Return a PNG of the radiograph, with truth and prediction drawn at the picture's size."""
     image = pictures.enlarge(case["image"][..., 0], predicted_mask.shape)
     return pictures.png(

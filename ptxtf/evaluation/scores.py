@@ -8,6 +8,7 @@ positives.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,9 @@ class Mean:
     value: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return "n/a" if math.isnan(self.value) else f"{self.value:.4f} ({self.low:.4f} … {self.high:.4f})"
 
 
 def score(
@@ -117,6 +121,7 @@ def _mean(values: np.ndarray, counted: np.ndarray, draws: np.ndarray) -> Mean:
         return Mean(float("nan"), float("nan"), float("nan"))
     weights = draws * counted
     totals = weights.sum(axis=1)
-    means = (weights @ values.astype(np.float64))[totals > 0] / totals[totals > 0]
-    low, high = np.percentile(means, [2.5, 97.5])
+    drawn = totals > 0  # a resample may hold none of the images that count
+    means = (weights @ values.astype(np.float64))[drawn] / totals[drawn]
+    low, high = np.percentile(means, [2.5, 97.5]) if drawn.any() else (math.nan, math.nan)
     return Mean(float(values[counted].mean()), float(low), float(high))

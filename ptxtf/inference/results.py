@@ -37,6 +37,7 @@ class Results:
 class _Film:
     path: pathlib.Path
     image_id: str
+    name: str
     pixels: np.ndarray
 
 
@@ -71,18 +72,19 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
 
 def _read(paths: Sequence[pathlib.Path], rejected: list[tuple[pathlib.Path, str]]) -> Iterator[_Film]:
     """Yield the files that can be read; list the others."""
-    seen: dict[str, pathlib.Path] = {}
+    seen: dict[str, pathlib.Path] = {}  # by the name that results get
     for path in paths:
         try:
             image_id, pixels = radiographs.read(path)
         except InputError as error:
             rejected.append((path, str(error)))
             continue
-        if image_id in seen:
-            rejected.append((path, f"{path}: expected each image id once. Received: {image_id}, as {seen[image_id]}"))
+        name = re.sub(r"[^\w.-]", "_", image_id)
+        if name in seen:
+            rejected.append((path, f"{path}: expected each image id once. Received: {image_id}, as {seen[name]}"))
             continue
-        seen[image_id] = path
-        yield _Film(path, image_id, pixels)
+        seen[name] = path
+        yield _Film(path, image_id, name, pixels)
 
 
 def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:
@@ -100,8 +102,7 @@ def _probabilities(predictor: Predictor, group: Sequence[_Film], size: int) -> n
 
 
 def _write_pictures(directory: pathlib.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:
-    name = re.sub(r"[^\w.-]", "_", film.image_id)
     title = f"pneumothorax {finding.probability:.2f}" if finding.pneumothorax else f"none ({finding.probability:.2f})"
     drawn = pictures.overlay(film.pixels, predicted_mask=mask, title=title)
-    files.write_bytes(directory / f"{name}_mask.png", pictures.png(mask * 255))
-    files.write_bytes(directory / f"{name}_overlay.png", pictures.png(drawn))
+    files.write_bytes(directory / f"{film.name}_mask.png", pictures.png(mask * 255))
+    files.write_bytes(directory / f"{film.name}_overlay.png", pictures.png(drawn))

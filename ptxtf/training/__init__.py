@@ -11,3 +11,14 @@
 | watch       | what a person sees while it runs: TensorBoard events with overlays, curves.png               |
 | loop        | all of it in order: `train`                                                                 |
 """
+
+import importlib
+from typing import Any
+
+__all__ = ["checkpoints", "history", "loop", "losses", "metrics", "schedules", "steps", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"ptxtf.training.{name}")
+    raise AttributeError(f"module 'ptxtf.training' has no attribute {name!r}")

@@ -59,7 +59,7 @@ class RunState:
         if score is not None and score > self.best:
             self._best.assign(score)
             with files.atomic(self._run_dir / rundir.BEST) as temporary:
-                _save_weights(self._model, temporary)
+                self._model.save_weights(temporary)
         self._epoch.assign_add(1)
         self._manager.save(checkpoint_number=self._epoch)
 
@@ -69,13 +69,5 @@ class RunState:
             self._model.load_weights(self._run_dir / rundir.BEST)
         path = self._run_dir / rundir.MODEL
         with files.atomic(path) as temporary:
-            self._model.save(temporary.with_suffix(".keras"))
-            temporary.with_suffix(".keras").replace(temporary)
+            self._model.save(temporary)
         return path
-
-
-def _save_weights(model: keras.Model, path: pathlib.Path) -> None:
-    """Save weights under a name that Keras accepts, then rename to `path`."""
-    accepted = path.with_name(path.name + ".weights.h5")
-    model.save_weights(accepted)
-    accepted.replace(path)

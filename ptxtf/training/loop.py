@@ -12,11 +12,10 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from ptxtf import models, rundir
+from ptxtf import forward, models, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split
 from ptxtf.errors import InputError
-from ptxtf.inference.predictor import Predictor, xla_pays
 from ptxtf.training import checkpoints, history, losses, metrics, schedules, steps, watch
 
 
@@ -53,21 +52,24 @@ def train(
 
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
+    xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
+    begun = rundir.is_begun(run_dir)
     with strategy.scope():
-        model = build_model(network)
+        # a begun run has its weights in the checkpoint, and need not find the first ones again
+        model = build_model(dataclasses.replace(network, weights="none") if begun else network)
         optimizer = _optimizer(training, network, steps_per_epoch)
         optimizer.build(model.trainable_variables)
         state = checkpoints.RunState(run_dir, model, optimizer)
-        xla = _use_xla(training, strategy)
+        logits_of = forward.logits_function(model, preprocessing, xla=xla)
         functions = steps.build(
-            model, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
+            model, logits_of, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
         )
-    rundir.write_flags(run_dir, (inputs, preprocessing, network, training))
+    rundir.write_flags(run_dir, rundir.Settings(inputs, preprocessing, network, training))
     if state.restore():
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
     run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
     cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
-    events = watch.Watch(run_dir, cases, Predictor(model, preprocessing, image_size=inputs.image_size))
+    events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
     for epoch in range(state.epoch, training.epochs):
         rows.append(_train_and_validate(run, epoch))
@@ -83,7 +85,9 @@ def train(
 def build_model(network: ModelConfig) -> keras.Model:
     """Return the network that the settings describe."""
     if network.backbone not in models.BACKBONES:
-        raise InputError(f"expected --backbone of {', '.join(models.BACKBONES)}. Received: {network.backbone!r}")
+        raise InputError(
+            f"expected --backbone of {', '.join(models.BACKBONES)}. Received: backbone={network.backbone!r}"
+        )
     return models.unet(
         network.backbone,
         weights=None if network.weights == "none" else network.weights,
@@ -100,13 +104,11 @@ def _open(inputs: InputConfig, split: str) -> Split:
 
 def _steps_per_batch(preprocessing: PreprocessConfig, image_size: int) -> int:
     """Return how many training steps a batch of images gives: one, or one per patch of an image."""
-    if preprocessing.mode == "whole":
-        return 1
-    if image_size < preprocessing.patch_size:
+    if preprocessing.mode == "patch" and image_size < preprocessing.patch_size:
         raise InputError(
-            f"expected --patch_size up to the image size, {image_size}. Received: {preprocessing.patch_size}"
+            f"expected --patch_size up to the image size, {image_size}. Received: patch_size={preprocessing.patch_size}"
         )
-    return (-(-image_size // preprocessing.patch_size)) ** 2
+    return preprocess.piece_count(preprocessing, image_size=(image_size, image_size))
 
 
 def _strategy() -> tf.distribute.Strategy:
@@ -116,13 +118,6 @@ def _strategy() -> tf.distribute.Strategy:
         if len(tf.config.list_logical_devices("GPU")) > 1
         else tf.distribute.get_strategy()
     )
-
-
-def _use_xla(training: TrainConfig, strategy: tf.distribute.Strategy) -> bool:
-    """Return whether XLA compiles the model: never across replicas, whose gradients are summed between its programs."""
-    if strategy.num_replicas_in_sync > 1:
-        return False
-    return xla_pays() if training.xla == "auto" else training.xla == "on"
 
 
 def _optimizer(training: TrainConfig, network: ModelConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:

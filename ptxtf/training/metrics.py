@@ -1,6 +1,6 @@
 """Masks and predicted masks -> Dice and IoU per image, and totals that can be merged.
 
-Flows in: `masks` and `predicted` of {0, 1} (or bool), [B, H, W, 1], any numeric type. Flows out: float32 [B].
+Flows in: `masks` and `predicted_masks` of {0, 1} (or bool), [B, H, W, 1], any numeric type. Flows out: float32 [B].
 
 What counts when both masks are empty is the argument `empty`: 1 on Kaggle and in the study. Where just one of the two
 is empty the score is 0.

@@ -16,7 +16,7 @@ import tensorflow as tf
 from ptxtf import preprocess
 from ptxtf.config import PreprocessConfig
 from ptxtf.data.dataset import Batch
-from ptxtf.inference.predictor import logits_function
+from ptxtf.forward import Logits
 from ptxtf.training import metrics
 
 THRESHOLD = 0.5
@@ -40,6 +40,7 @@ class Steps:
 
 def build(
     model: keras.Model,
+    logits_of: Logits,
     loss: keras.losses.Loss,
     optimizer: keras.optimizers.Optimizer,
     *,
@@ -51,14 +52,14 @@ def build(
 
     Args:
         model: gives logits [B, h, w, 1] for images in 0..1.
+        logits_of: the same model behind its preprocessing, from `forward.logits_function`.
         loss: called with (masks, logits); gives one value per image.
         optimizer: built for the model's trainable variables.
         config: preprocessing.
         batch_size: images or patches per step over all replicas.
-        xla: compile the model's part too.
+        xla: compile the training step too.
     """
     strategy = tf.distribute.get_strategy()
-    infer = logits_function(model, config, xla=xla)
 
     def augment(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         if config.preprocess_on == "host":  # done already, by `augment_on_host`
@@ -68,7 +69,7 @@ def build(
     def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return strategy.reduce("SUM", strategy.run(update_replica, (images, masks, index)), axis=None)
 
-    @tf.function(jit_compile=xla, reduce_retracing=True)
+    @tf.function(jit_compile=xla)
     def update_replica(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = model(images[index], training=True)
@@ -78,13 +79,13 @@ def build(
         return value
 
     def score(batch: Batch) -> metrics.Totals:
-        per_replica = strategy.run(score_replica, (batch["image"], batch["mask"], batch["image_id"] != ""))
+        per_replica = strategy.run(score_replica, (batch["image"], batch["mask"], batch["image_id"]))
         return metrics.Totals(*(strategy.reduce("SUM", value, axis=None) for value in per_replica))
 
-    def score_replica(images: tf.Tensor, masks: tf.Tensor, real: tf.Tensor) -> metrics.Totals:
-        logits = infer(images)
+    def score_replica(images: tf.Tensor, masks: tf.Tensor, image_ids: tf.Tensor) -> metrics.Totals:
+        logits = logits_of(images)
         predicted = tf.sigmoid(logits) >= THRESHOLD
-        return metrics.totals(masks, predicted, loss(masks, logits), real=real)
+        return metrics.totals(masks, predicted, loss(masks, logits), real=image_ids != "")
 
     compiled_augment = tf.function(preprocess.for_training(config), jit_compile=True)
     return Steps(augment=augment, update=tf.function(update), score=tf.function(score))

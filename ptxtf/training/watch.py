@@ -5,13 +5,14 @@ folder.
 """
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, pictures, rundir
 from ptxtf.data.dataset import Batch, Split
+from ptxtf.forward import Logits
 from ptxtf.training.steps import THRESHOLD
 
 _LARGEST = 320
@@ -23,15 +24,13 @@ class Watch:
     Args:
         run_dir: the run's folder; events go to `tensorboard/`.
         cases: up to some positive validation cases, from `choose_cases`; None: no overlays.
-        probabilities: uint8 [B, H, W, 1] -> float32 [B, H, W, 1].
+        logits_of: uint8 images [B, H, W, 1] -> float32 logits [B, H, W, 1].
     """
 
-    def __init__(
-        self, run_dir: pathlib.Path, cases: Batch | None, probabilities: Callable[[tf.Tensor], tf.Tensor]
-    ) -> None:
+    def __init__(self, run_dir: pathlib.Path, cases: Batch | None, logits_of: Logits) -> None:
         self._writer = tf.summary.create_file_writer(str(run_dir / rundir.TENSORBOARD))
         self._cases = cases
-        self._probabilities = probabilities
+        self._logits_of = logits_of
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Write one row of the history, and the overlays."""
@@ -46,7 +45,7 @@ class Watch:
 
     def _overlays(self) -> np.ndarray:
         assert self._cases is not None
-        predicted = self._probabilities(self._cases["image"]).numpy() >= THRESHOLD
+        predicted = tf.sigmoid(self._logits_of(self._cases["image"])).numpy() >= THRESHOLD
         drawn = [
             pictures.shrink(pictures.overlay(image[..., 0], mask=mask[..., 0], predicted_mask=guess[..., 0]), _LARGEST)
             for image, mask, guess in zip(

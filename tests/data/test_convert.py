@@ -10,7 +10,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from ptxtf.data import annotations, convert, dicom, example, shards, source, splits
+from ptxtf.data import annotations, convert, dicom, shards, source, splits
 from ptxtf.data.check import check
 from ptxtf.errors import InputError
 
@@ -25,7 +25,7 @@ def rejected(directory) -> dict[str, str]:
 
 
 def patients_by_split(directory) -> dict[str, set[bytes]]:
-    manifest = shards.read_manifest(directory, schema_version=example.SCHEMA_VERSION)
+    manifest = shards.read_manifest(directory)
     found = {}
     for split, parts in manifest.splits.items():
         records = tf.data.TFRecordDataset([str(directory / part.name) for part in parts])
@@ -176,7 +176,39 @@ def test_a_stopped_conversion_goes_on_after_the_last_whole_shard(conversion, mon
     assert digests(done.directory) == digests(whole.directory)
     kept = sum(shard.images for shard in [s for p in whole.manifest.splits.values() for s in p][:finished])
     assert len(calls) == 24 - kept
-    assert not (done.directory / ".conversion.json").exists()
+
+
+def test_a_finished_conversion_is_left_as_it_is(conversion, monkeypatch, films):
+    (films / "dicom" / "broken.dcm").write_text("no DICOM")
+    config = conversion(dicom_dir=str(films / "dicom"))
+    done = convert.convert(config)
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in done.directory.glob("*.tfrecord")}
+    monkeypatch.setattr(source, "encode", None)  # nobody may call it
+    again = convert.convert(config)
+    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in done.directory.glob("*.tfrecord")} == before
+    assert again.manifest == done.manifest
+    assert again.rejected == done.rejected != ()
+
+
+def test_a_shard_that_was_spoiled_is_written_again(conversion):
+    done = convert.convert(conversion())
+    whole = digests(done.directory)
+    (done.directory / done.manifest.shards("train")[0].name).write_bytes(b"spoiled")
+    (done.directory / done.manifest.shards("val")[0].name).unlink()
+    assert digests(convert.convert(conversion()).directory) == whole
+
+
+def test_files_of_others_are_left_alone(conversion, tmp_path):
+    (tmp_path / "records").mkdir()
+    other = tmp_path / "records" / "mine-00000-of-00001.tfrecord"
+    other.write_bytes(b"mine")
+    convert.convert(conversion(num_shards=1))
+    convert.convert(conversion(num_shards=2))
+    assert other.read_bytes() == b"mine"
+
+
+def test_without_a_map_nobody_knows_who_is_in_two_splits(conversion):
+    assert convert.convert(conversion(split="paper", patient_map="")).overlaps == {}
 
 
 def test_other_settings_start_again_and_leave_no_old_shards(conversion):
@@ -185,6 +217,7 @@ def test_other_settings_start_again_and_leave_no_old_shards(conversion):
     assert {path.name for path in done.directory.glob("*.tfrecord")} == {
         f"{split}-00000-of-00001.tfrecord" for split in ("train", "val", "test")
     }
+    check(done.directory)
 
 
 def test_source_keeps_the_jpeg_stream(conversion):

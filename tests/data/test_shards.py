@@ -41,7 +41,7 @@ def test_a_shard_that_fails_half_way_leaves_nothing(tmp_path):
 
 def test_the_manifest_comes_back_as_it_was(tmp_path):
     shards.write_manifest(tmp_path, manifest())
-    assert shards.read_manifest(tmp_path, schema_version=1) == manifest()
+    assert shards.read_manifest(tmp_path) == manifest()
 
 
 def test_counts_add_up_over_joined_splits():
@@ -69,7 +69,7 @@ def test_a_broken_manifest_is_one_clear_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(InputError, match=message) as caught:
-        shards.read_manifest(tmp_path, schema_version=1)
+        shards.read_manifest(tmp_path)
     assert "\n" not in str(caught.value)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ptxtf import forward
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
@@ -28,6 +29,10 @@ def by_hand(image: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-(3 * x - 2 * right - 0.5)))
 
 
+def predictor(model, config, *, xla=False) -> Predictor:
+    return Predictor(forward.logits_function(model, config, xla=xla), image_size=64)
+
+
 @pytest.fixture
 def images(rng):
     noise = rng.integers(0, 256, (3, 64, 64)).astype(np.uint8)
@@ -35,13 +40,13 @@ def images(rng):
 
 
 def test_whole_images(model, images):
-    predicted = Predictor(model, PreprocessConfig(), image_size=64)(images[..., np.newaxis])
+    predicted = predictor(model, PreprocessConfig())(images[..., np.newaxis])
     assert predicted.dtype == tf.float32
     np.testing.assert_allclose(predicted[..., 0], [by_hand(image) for image in images], atol=2e-6)
 
 
 def test_patches_are_equalised_as_one_image_and_stitched(model, images):
-    predicted = Predictor(model, PreprocessConfig(mode="patch", patch_size=32), image_size=64)(images[..., np.newaxis])
+    predicted = predictor(model, PreprocessConfig(mode="patch", patch_size=32))(images[..., np.newaxis])
     whole = np.stack([by_hand(image) for image in images])
     # the network sees nothing to the right of a patch: its last column differs, every other pixel is the same
     inner = np.ones((64, 64), bool)
@@ -51,32 +56,38 @@ def test_patches_are_equalised_as_one_image_and_stitched(model, images):
 
 
 def test_xla_changes_nothing(model, images):
-    plain, compiled = (
-        Predictor(model, PreprocessConfig(), image_size=64, xla=xla)(images[..., np.newaxis]) for xla in (False, True)
-    )
+    plain, compiled = (predictor(model, PreprocessConfig(), xla=xla)(images[..., np.newaxis]) for xla in (False, True))
     np.testing.assert_allclose(plain, compiled, atol=1e-6)
 
 
 def test_a_larger_image_is_shrunk_by_area_and_its_probabilities_grow_back(model, images):
     large = np.kron(images[0], np.ones((2, 2), np.uint8))
-    predicted = Predictor(model, PreprocessConfig(), image_size=64)(large[np.newaxis, ..., np.newaxis])
+    predicted = predictor(model, PreprocessConfig())(large[np.newaxis, ..., np.newaxis])
     expected = cv2.resize(by_hand(images[0]).astype(np.float32), (128, 128), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(predicted[0, ..., 0], expected, atol=1e-5)
 
 
 def test_a_smaller_image_that_is_not_square_keeps_its_shape(model, rng):
     small = rng.integers(0, 256, (2, 40, 52, 1)).astype(np.uint8)
-    predicted = Predictor(model, PreprocessConfig(), image_size=64)(small)
+    predicted = predictor(model, PreprocessConfig())(small)
     assert predicted.shape == (2, 40, 52, 1)
     grown = np.round(cv2.resize(small[0, ..., 0].astype(np.float32), (64, 64), interpolation=cv2.INTER_LINEAR))
     expected = cv2.resize(by_hand(grown.astype(np.uint8)).astype(np.float32), (52, 40), interpolation=cv2.INTER_LINEAR)
     assert np.mean(np.abs(predicted[0, ..., 0] - expected)) < 2e-3
 
 
+def test_one_predictor_serves_all_sizes(model, rng):
+    one = predictor(model, PreprocessConfig())
+    for shape in ((1, 64, 64), (2, 128, 128), (1, 40, 52), (3, 64, 64)):
+        images = rng.integers(0, 256, (*shape, 1)).astype(np.uint8)
+        assert one(images).shape == (*shape, 1)
+        np.testing.assert_array_equal(one(images), predictor(model, PreprocessConfig())(images))
+
+
 @pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8)])
 def test_other_arrays_are_refused(model, images):
     with pytest.raises(ValueError, match=r"expected images: uint8 \[B, H, W, 1\]. Received: "):
-        Predictor(model, PreprocessConfig(), image_size=64)(images)
+        predictor(model, PreprocessConfig())(images)
 
 
 def test_a_folder_without_a_run_is_one_clear_line(tmp_path):

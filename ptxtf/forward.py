@@ -1,0 +1,42 @@
+"""Preprocessing and network as one function: uint8 images [B, H, W, 1] -> float32 logits [B, H, W, 1].
+
+What training validates with and what prediction runs is this one function. Preprocessing is compiled by XLA in any
+case, the network where that pays.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from ptxtf import preprocess
+from ptxtf.config import PreprocessConfig
+
+Logits = Callable[[tf.Tensor], tf.Tensor]
+
+
+def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) -> Logits:
+    """Return the function from uint8 images [B, H, W, 1] to float32 logits [B, H, W, 1].
+
+    In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static; each batch
+    shape is compiled once.
+
+    Args:
+        model: gives logits [B, h, w, 1] for float32 images in 0..1.
+        config: the preprocessing that goes with it.
+        xla: compile the model too, see `use_xla`.
+    """
+    prepare = tf.function(preprocess.for_inference(config), jit_compile=True)
+    infer = tf.function(lambda pieces: model(pieces, training=False), jit_compile=xla)
+
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
+
+    return tf.function(logits)
+
+
+def use_xla(setting: str) -> bool:
+    """Return whether XLA compiles the model: "on", "off", or "auto": on accelerators it pays, on a CPU it costs."""
+    if setting == "auto":
+        return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+    return setting == "on"
