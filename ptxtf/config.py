@@ -116,7 +116,7 @@ class InputConfig:
 
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
     train_split: str = setting("split to train on; several: fold1+fold2", "train")
-    val_split: str = setting("split that picks the best epoch; empty: keep the last one", "val")
+    val_split: str = setting("split whose lowest loss picks the epoch to keep; empty: keep the last one", "val")
     image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
     batch_size: int = setting("images (or patches) per training step, over all devices", 8)
     cache: Literal["memory", "none"] = setting("keep decoded examples in memory after the first epoch", "memory")

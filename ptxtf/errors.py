@@ -6,4 +6,7 @@ The message names the file or flag, says what was expected, and ends in what cam
 
 
 class InputError(ValueError):
-    """A file, row, flag or array from outside that ptxtf cannot use."""
+    """A file, row, flag or array from outside that ptxtf cannot use; its message is made one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))

@@ -1,10 +1,10 @@
 """A run's folder: what a training run leaves behind, and what evaluation and prediction read.
 
 run.flags          every effective setting, as a flag file
-model.keras        the final model: the best epoch's weights, or the last one's without a validation split
+model.keras        the final model: the weights of the lowest validation loss, or the last without a validation split
 history.csv        one row per epoch; curves.png draws it
-checkpoints/       weights, optimizer, epoch and best score after each epoch (the last two)
-best.weights.h5    the weights of the best epoch so far
+checkpoints/       weights, optimizer, epoch and lowest loss after each epoch (the last two)
+best.weights.h5    the weights of the lowest validation loss so far
 tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 

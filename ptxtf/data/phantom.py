@@ -1,8 +1,8 @@
 """Synthetic chest radiographs with a known pneumothorax, to stand in for SIIM-ACR where its images may not go.
 
-In: a seed. Out: `draw` gives one `Phantom`, uint8 [S, S] pixels (bright = dense) with uint8 [S, S] masks of {0, 1};
-`write_dataset` gives a folder laid out and labelled like SIIM-ACR stage 1, odd headers and all, for everything that
-reads that data set. No pixel comes from a patient.
+Flows in: a seed. Flows out: `draw` gives one `Phantom`, uint8 [S, S] pixels (bright = dense) with uint8 [S, S] masks of
+{0, 1}; `write_dataset` gives a folder laid out and labelled like SIIM-ACR stage 1, odd headers and all, for everything
+that reads that data set. No pixel comes from a patient.
 
 What tells the pneumothorax is what tells it on a film: a thin line, the lung's edge, and beyond it no vessels and no
 lung texture. The air may be hardly darker than the lung, ribs and shoulder blades cross both, and skin folds, mostly
@@ -10,21 +10,18 @@ of healthy phantoms, make edges too. `phantom_anatomy` says where things lie; `p
 them.
 """
 
-from __future__ import annotations
-
+import dataclasses
 import functools
 import hashlib
 import multiprocessing
 import os
+import pathlib
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from ptxtf import files
@@ -48,15 +45,15 @@ SMALLEST = 64
 _DRAWING = 1  # part of every image's UID: raise it when the same seed gives other pixels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Phantom:
     """One synthetic radiograph and the truth about it."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: np.ndarray
     """uint8 [S, S], bright = dense."""
-    mask: npt.NDArray[np.uint8]
+    mask: np.ndarray
     """uint8 [S, S] of {0, 1}: the pleural space that holds air; the union of the components."""
-    components: tuple[npt.NDArray[np.uint8], ...]
+    components: tuple[np.ndarray, ...]
     """The regions one by one, which may overlap; SIIM-ACR gives each a row."""
     view_position: str
     """"PA" or "AP"."""
@@ -109,14 +106,14 @@ def draw(seed: int, *, positive: bool, size: int = 1024) -> Phantom:
     )
 
 
-def _width_px(mask: npt.NDArray[np.uint8]) -> float:
+def _width_px(mask: np.ndarray) -> float:
     """The diameter of the largest disc inside a mask."""
     x, y, width, height = cv2.boundingRect(mask)
     region = mask[max(0, y - 1) : y + height + 1, max(0, x - 1) : x + width + 1]
     return 2 * float(cv2.distanceTransform(region, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()) if width else 0.0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Subject:
     """All that is drawn before the first pixel: cheap, and the same for every size."""
 
@@ -129,10 +126,10 @@ class _Subject:
     grain_seed: np.random.SeedSequence
 
     @classmethod
-    def drawn(cls, seed: int, *, positive: bool) -> _Subject:
+    def drawn(cls, seed: int, *, positive: bool) -> "_Subject":
         """Draw each matter from a stream of its own, so that a pneumothorax changes nothing else."""
         if seed < 0:
-            raise ValueError(f"seed: expected a number that is not negative. Received: seed={seed}")
+            raise ValueError(f"expected seed of 0 or more. Received: seed={seed}")
         *seeds, texture_seed, grain_seed = np.random.SeedSequence(seed).spawn(7)
         body, pleura, lung, things, detector = (np.random.default_rng(child) for child in seeds)
         anatomy = draw_anatomy(body)
@@ -146,14 +143,14 @@ class _Subject:
             grain_seed=grain_seed,
         )
 
-    def components(self, size: int) -> tuple[npt.NDArray[np.uint8], ...]:
+    def components(self, size: int) -> tuple[np.ndarray, ...]:
         """Draw the masks: uint8 [S, S] of {0, 1}, none of them empty."""
         masks = component_masks(Film(self.anatomy, size), self.spaces)
         for mask in masks:
             collimate(self.extras, mask)
         return tuple(mask for mask in masks if mask.any())
 
-    def pixels(self, size: int) -> npt.NDArray[np.uint8]:
+    def pixels(self, size: int) -> np.ndarray:
         """Draw the picture: uint8 [S, S]."""
         film = Film(self.anatomy, size)
         field = attenuation(film, self.spaces, self.tissue, np.random.default_rng(self.texture_seed))
@@ -166,13 +163,13 @@ class _Subject:
 
 def _check_size(size: int) -> None:
     if size < SMALLEST:
-        raise ValueError(f"size: expected at least {SMALLEST} pixels. Received: size={size}")
+        raise ValueError(f"expected size of at least {SMALLEST} pixels. Received: size={size}")
 
 
 # --- A data set like SIIM-ACR -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Entry:
     """One image of a data set before it is drawn."""
 
@@ -185,12 +182,12 @@ class _Entry:
     patient_id: str  # in the DICOM file, where it is unique per image as in SIIM-ACR
     nih_name: str  # patient_number.png: which images are of one patient
 
-    def path(self, directory: Path) -> Path:
+    def path(self, directory: pathlib.Path) -> pathlib.Path:
         return directory / "dicom" / self.study_id / self.series_id / f"{self.image_id}.dcm"
 
 
 def write_dataset(
-    directory: str | Path,
+    directory: pathlib.Path | str,
     count: int,
     *,
     seed: int = 0,
@@ -198,7 +195,7 @@ def write_dataset(
     size: int = 1024,
     images_per_patient: tuple[int, int] = (1, 3),
     workers: int = 0,
-) -> Path:
+) -> pathlib.Path:
     """Write phantoms as SIIM-ACR comes: DICOM files, run-length labels, and the public map of patients.
 
     Equal arguments give byte-identical files, whatever `workers` is. An image's UID follows from all that is in it, so
@@ -228,15 +225,16 @@ def write_dataset(
     _check_size(size)
     if count < 1 or seed < 0 or workers < 0:
         raise ValueError(
-            f"expected count >= 1, seed >= 0 and workers >= 0. Received: count={count}, seed={seed}, workers={workers}"
+            f"expected count of 1 or more, seed and workers of 0 or more. "
+            f"Received: count={count}, seed={seed}, workers={workers}"
         )
     if not 0 <= positive_share <= 1:
-        raise ValueError(f"positive_share: expected 0 to 1. Received: positive_share={positive_share}")
+        raise ValueError(f"expected positive_share in 0..1. Received: positive_share={positive_share}")
     if not 1 <= images_per_patient[0] <= images_per_patient[1]:
         raise ValueError(
-            f"images_per_patient: expected 1 <= least <= most. Received: images_per_patient={images_per_patient}"
+            f"expected images_per_patient of 1 <= least <= most. Received: images_per_patient={images_per_patient}"
         )
-    directory = Path(directory)
+    directory = pathlib.Path(directory)
     rng = np.random.default_rng((seed, count))
     entries = _entries(
         _classes(count, positive_share, rng), _nih_names(count, images_per_patient, rng), seed=seed, size=size
@@ -248,7 +246,7 @@ def write_dataset(
     return annotations
 
 
-def _classes(count: int, positive_share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _classes(count: int, positive_share: float, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(np.arange(count) < int(count * positive_share + 0.5))
 
 
@@ -288,7 +286,7 @@ def _number(*key: object) -> int:
     return uuid.UUID(bytes=hashlib.sha256(repr(key).encode()).digest()[:16], version=4).int
 
 
-def _written(entries: list[_Entry], directory: Path, workers: int) -> Iterator[list[str]]:
+def _written(entries: list[_Entry], directory: pathlib.Path, workers: int) -> Iterator[list[str]]:
     """Write the images, in order, and yield the label rows of each."""
     write = functools.partial(_write_image, directory=directory)
     workers = min(workers or os.cpu_count() or 1, len(entries))
@@ -300,7 +298,7 @@ def _written(entries: list[_Entry], directory: Path, workers: int) -> Iterator[l
         yield from pool.map(write, entries, chunksize=4)
 
 
-def _write_image(entry: _Entry, directory: Path) -> list[str]:
+def _write_image(entry: _Entry, directory: pathlib.Path) -> list[str]:
     """Write one image unless it is there. Returns its run-length rows."""
     path = entry.path(directory)
     if path.exists():

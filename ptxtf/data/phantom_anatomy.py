@@ -1,20 +1,18 @@
 """The patient behind a phantom: every outline of a chest, drawn from a random generator and nothing else.
 
-In: a NumPy generator. Out: frozen dataclasses of float curves [N, 2]. `phantom_film` makes pixels of them.
+Flows in: a NumPy generator. Flows out: frozen dataclasses of float curves [N, 2]. `phantom_film` makes pixels of them.
 
 Curves live in the patient's frame: x runs to the right of the *picture* (the patient's left) from the midline,
 y runs down from the lung apex; the unit is the height of a lung, so that most numbers lie in -1..1. `Anatomy.pose`
 takes them to fractions of the film, where (0, 0) is its top left corner and (1, 1) its bottom right one.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 
-Curve = npt.NDArray[np.float64]
+Curve = np.ndarray
 """float [N, 2]: points (x, y)."""
 
 _SAMPLES = 24  # points per control point of a curve: chords well under a pixel off at 1024 x 1024
@@ -66,7 +64,7 @@ APEX, LATERAL, ANGLE, DOME = 2.0, 5.5, 8.0, 10.5
 STATIONS = len(_HEMITHORAX)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Hemithorax:
     """One half of the chest: the parietal pleura as a ring of curve points, and the hilum, to which a lung shrinks."""
 
@@ -75,21 +73,21 @@ class Hemithorax:
     hilum: Curve  # [2]
 
     @property
-    def stations(self) -> npt.NDArray[np.float64]:
+    def stations(self) -> np.ndarray:
         """The station, 0..16, of each point of the wall."""
         return np.arange(len(self.wall)) / _SAMPLES
 
-    def lateral_distance(self, y: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def lateral_distance(self, y: float | np.ndarray) -> np.ndarray:
         """How far from the midline the ribs run at height y."""
         side = self.wall[(self.stations >= APEX) & (self.stations <= ANGLE)]
         return np.interp(np.asarray(y), side[:, 1], np.abs(side[:, 0]))
 
-    def shrunken(self, retraction: npt.NDArray[np.float64]) -> Curve:
+    def shrunken(self, retraction: np.ndarray) -> Curve:
         """Return the wall drawn towards the hilum by a fraction, 0..1, at each of its points: the visceral pleura."""
         return self.hilum + (self.wall - self.hilum) * (1 - retraction[:, None])
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PleuralSpace:
     """One region of air: how far, as a fraction of the way to the hilum, the lung has come off round a station."""
 
@@ -100,7 +98,7 @@ class PleuralSpace:
     flatness: float  # above 1: steep ends and an even rim; 1: a crescent
     ripple: tuple[float, float]  # amplitude (fraction of depth) and phase of the lung's uneven edge
 
-    def retraction(self, stations: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def retraction(self, stations: np.ndarray) -> np.ndarray:
         """Return the fraction by which the lung is drawn in at each station; 0 outside the reach."""
         away = (stations - self.station + STATIONS / 2) % STATIONS - STATIONS / 2
         rise = np.clip(1 - np.abs(away / self.reach) ** (2 * self.flatness), 0, 1)
@@ -108,21 +106,21 @@ class PleuralSpace:
         return self.depth * rise * (1 + amplitude * np.sin(2.1 * stations + phase))
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Bone:
     """A long bone: its centre line and its widths."""
 
     centre: Curve
-    width: npt.NDArray[np.float64]
+    width: np.ndarray  # float, one per point
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Anatomy:
     """Everything about one patient on one film that is not air in the wrong place."""
 
     view_position: str  # "PA" or "AP"
     film_mm: float  # edge of the square film
-    pose: npt.NDArray[np.float64]  # [2, 3]: patient frame -> film fractions
+    pose: np.ndarray  # [2, 3]: patient frame -> film fractions
     sides: tuple[Hemithorax, Hemithorax]
     torso: Curve
     arms: tuple[Curve, Curve]
@@ -143,7 +141,7 @@ class Anatomy:
         return points @ self.pose[:, :2].T + self.pose[:, 2]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Habitus:
     """What the drawing of single structures shares."""
 
@@ -184,11 +182,11 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
 
 
-def _mirrored(sign: int, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _mirrored(sign: int, points: npt.ArrayLike) -> np.ndarray:
     return np.asarray(points, np.float64) * (sign, 1)
 
 
-def _pose(rng: np.random.Generator, habitus: _Habitus) -> tuple[float, npt.NDArray[np.float64]]:
+def _pose(rng: np.random.Generator, habitus: _Habitus) -> tuple[float, np.ndarray]:
     lung_mm = rng.uniform(220, 260) if habitus.supine else rng.uniform(240, 295)
     film_mm = rng.uniform(340, 400)
     angle = np.deg2rad(rng.normal(0, 3.5 if habitus.supine else 1.5))

@@ -1,13 +1,11 @@
 """What lies on or in a phantom's chest and is no anatomy: skin folds, wires, tubes, side markers, collimation.
 
-In: a NumPy generator and the `Anatomy`. Out: `Extras`, curves in the patient's frame; then float32 [S, S] attenuation
-to add, and white signs burnt into uint8 [S, S] pixels. None of it depends on whether there is a pneumothorax, but for
-the skin folds, the classic false alarm, which healthy phantoms have more often.
+Flows in: a NumPy generator and the `Anatomy`. Flows out: `Extras`, curves in the patient's frame; then float32 [S, S]
+attenuation to add, and white signs burnt into uint8 [S, S] pixels. None of it depends on whether there is a
+pneumothorax, but for the skin folds, the classic false alarm, which healthy phantoms have more often.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import dataclasses
 
 import cv2
 import numpy as np
@@ -22,7 +20,7 @@ _LETTERS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Fold:
     """A fold of skin: dense along its edge, fading over `width` towards the midline."""
 
@@ -31,7 +29,7 @@ class Fold:
     density: float
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Tube:
     """A plastic tube with opaque walls."""
 
@@ -39,7 +37,7 @@ class Tube:
     width: float
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Sign:
     """A letter of lead or an arrow, in fractions of the film."""
 
@@ -49,7 +47,7 @@ class Sign:
     grey: int
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Extras:
     """Everything on a film that is neither anatomy nor disease."""
 

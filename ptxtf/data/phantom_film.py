@@ -1,40 +1,37 @@
 """From a phantom's anatomy to its film: attenuation added up structure by structure, then exposed.
 
-In: `Anatomy` and `PleuralSpace`s (curves in the patient's frame). Out: uint8 [S, S] pixels, bright = dense, and uint8
-[S, S] masks of {0, 1}. In between, attenuation is a float32 [S, S] sum in which 0 is air outside the patient,
-about 0.3 a lung and about 0.9 the mediastinum or the belly.
+Flows in: `Anatomy` and `PleuralSpace`s (curves in the patient's frame). Flows out: uint8 [S, S] pixels, bright = dense,
+and uint8 [S, S] masks of {0, 1}. In between, attenuation is a float32 [S, S] sum in which 0 is air outside the
+patient, about 0.3 a lung and about 0.9 the mediastinum or the belly.
 
 Lines and edges are drawn at the size asked for. Whatever is soft is drawn on a 256 x 256 field and enlarged once.
 """
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from ptxtf.data.phantom_anatomy import STATIONS, Anatomy, Bone, Curve, Hemithorax, PleuralSpace, band, open_curve
 
-Field = npt.NDArray[Any]
-"""float32 [S, S]; OpenCV's stubs do not say more than Any."""
-Mask = npt.NDArray[np.uint8]
+Field = np.ndarray
+"""float32 [S, S]."""
+Mask = np.ndarray
+"""uint8 [S, S]."""
 
 SOFT = 256  # edge of the fields that hold only soft structures
 _SHIFT = 4  # OpenCV takes points in sixteenths of a pixel
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Film:
     """A square sheet of `size` pixels on which the patient's curves can be drawn."""
 
     anatomy: Anatomy
     size: int
 
-    def points(self, curve: Curve) -> npt.NDArray[np.int32]:
+    def points(self, curve: Curve) -> np.ndarray:
         """Take a curve to OpenCV's fixed-point pixels, whose centres lie at whole numbers."""
         pixels = self.anatomy.to_film(curve) * self.size - 0.5
         return np.round(pixels * (1 << _SHIFT)).astype(np.int32)
@@ -75,7 +72,7 @@ def enlarged(field: Field, size: int) -> Field:
 # --- The lungs and the air around them --------------------------------------------------------------------------
 
 
-def retraction(side: Hemithorax, spaces: Iterable[PleuralSpace]) -> npt.NDArray[np.float64]:
+def retraction(side: Hemithorax, spaces: Iterable[PleuralSpace]) -> np.ndarray:
     """How far a lung has come off at each point of its wall: the deepest of its spaces."""
     depths = [space.retraction(side.stations) for space in spaces]
     return np.max(depths, axis=0) if depths else np.zeros(len(side.wall))
@@ -325,7 +322,7 @@ def _clouds(size: int, rng: np.random.Generator, *, scale: float) -> Field:
 # --- The sum, and the film --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Tissue:
     """How dense this patient's lungs are, and how far the air around them differs from them."""
 
@@ -372,7 +369,7 @@ def attenuation(film: Film, spaces: Sequence[PleuralSpace], tissue: Tissue, rng:
     return np.maximum(total, 0)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Exposure:
     """How the detector and the reading software turned attenuation into grey."""
 

@@ -1,6 +1,6 @@
 """SIIM run-length text <-> mask.
 
-In: text such as "2 3 4 1", the mask of one region. Out: uint8 [H, W] of {0, 1}. And back.
+Flows in: text such as "2 3 4 1", the mask of one region. Flows out: uint8 [H, W] of {0, 1}. And back.
 
 The text holds pairs (gap, length). The gap counts the pixels since the END of the previous run (for the first
 pair: since the first pixel), the length counts mask pixels. Pixels are counted down the columns, the columns
@@ -80,7 +80,7 @@ def decode(text: str, shape: tuple[int, int] = SIIM_SHAPE) -> np.ndarray:
     if ends.size and ends[-1] > height * width:
         raise InputError(
             f"RLE pair {np.argmax(ends > height * width) + 1}: expected all runs within {height} x {width} = "
-            f"{height * width} pixels. Received: a run that ends at pixel {ends[ends > height * width][0]}"
+            f"{height * width} pixels. Received: run_end={ends[ends > height * width][0]}"
         )
     rest = height * width - (ends[-1] if ends.size else 0)
     stretches = np.append(pairs, rest)  # gap, length, gap, length, ..., what is left
@@ -107,7 +107,7 @@ def encode(mask: np.ndarray) -> str:
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in "bui":
-        raise ValueError(f"mask: expected a bool or integer [H, W]. Received: shape={mask.shape}, dtype={mask.dtype}")
+        raise ValueError(f"expected a bool or integer mask [H, W]. Received: shape={mask.shape}, dtype={mask.dtype}")
     is_mask = np.pad(mask.ravel(order="F") != 0, 1)
     edges = np.flatnonzero(is_mask[1:] != is_mask[:-1])  # start, end, start, end, ...; ends are exclusive
     if not edges.size:

@@ -1,4 +1,6 @@
-"""Cases -> named splits: {name: cases}, the names in split order, the cases of each sorted by image id.
+"""Training, validation and test: which case goes where.
+
+Flows in: cases. Flows out: named splits, {name: cases}, the names in split order, the cases of each sorted by image id.
 
 In SIIM-ACR one patient has up to 61 radiographs that look alike, so a split by image shows a model its test
 patients in training. `by_patient` and `kfold` keep each patient in one split and hold the share of positives;
@@ -13,8 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-
-PATIENT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Overlap:
     shared_positives: int
 
 
-def by_patient(
-    cases: Iterable[Case], *, fractions: Mapping[str, float] = PATIENT_FRACTIONS, seed: int
-) -> dict[str, list[Case]]:
+def by_patient(cases: Iterable[Case], *, fractions: Mapping[str, float], seed: int) -> dict[str, list[Case]]:
     """Split so that no patient is in two splits, and positives and healthy images are shared out alike.
 
     Patients are taken in random order, those with more images first. Each goes where it adds least to the
@@ -68,7 +66,7 @@ def by_patient(
         0
     """
     if not fractions or min(fractions.values()) <= 0 or not np.isclose(sum(fractions.values()), 1):
-        raise ValueError(f"fractions: expected positive numbers that sum to 1. Received: fractions={dict(fractions)}")
+        raise ValueError(f"expected positive fractions that sum to 1. Received: fractions={dict(fractions)}")
     cases = _in_order(cases)
     split_of = _assign(_count_by_patient(cases), np.array(list(fractions.values())), seed)
     splits: dict[str, list[Case]] = {name: [] for name in fractions}
@@ -97,7 +95,7 @@ def kfold(cases: Iterable[Case], *, folds: int, seed: int) -> dict[str, list[Cas
         ['fold0', 'fold1', 'fold2']
     """
     if folds < 2:
-        raise ValueError(f"folds: expected at least 2. Received: folds={folds}")
+        raise ValueError(f"expected at least 2 folds. Received: folds={folds}")
     return by_patient(cases, fractions={f"fold{fold}": 1 / folds for fold in range(folds)}, seed=seed)
 
 
@@ -149,7 +147,7 @@ def balance(cases: Iterable[Case], *, healthy_per_positive: float, seed: int) ->
     """
     if not 0 <= healthy_per_positive < np.inf:
         raise ValueError(
-            "healthy_per_positive: expected a number >= 0, where 0 keeps all. "
+            "expected healthy_per_positive of 0 or more, where 0 keeps all. "
             f"Received: healthy_per_positive={healthy_per_positive}"
         )
     cases = _in_order(cases)
@@ -179,7 +177,7 @@ def shared_patients(splits: Mapping[str, Iterable[Case]], *, reference: str = "t
         Overlap(images=1068, shared_images=657, positives=530, shared_positives=473)
     """
     if reference not in splits:
-        raise ValueError(f"reference: expected one of {list(splits)}. Received: reference={reference!r}")
+        raise ValueError(f"expected reference of {', '.join(splits)}. Received: reference={reference!r}")
     known = {case.patient for case in splits[reference]}
     overlaps = {}
     for name, cases in splits.items():
@@ -200,7 +198,7 @@ def _in_order(cases: Iterable[Case]) -> list[Case]:
     ordered = sorted(cases, key=lambda case: case.image_id)
     for one, next_one in itertools.pairwise(ordered):
         if one.image_id == next_one.image_id:
-            raise ValueError(f"cases: expected each image id once. Received: image_id={one.image_id!r} twice")
+            raise ValueError(f"expected each image id once. Received: image_id={one.image_id!r} twice")
     return ordered
 
 

@@ -1,10 +1,8 @@
 """The table of backbones: for each name how to build it, where to tap it, how to feed it and where its weights are.
 
-In: a name. Out: a `Backbone` row, plain data; `ptxtf.models.encoders` makes an encoder of it. A further network of
-keras.applications needs one more row here and nothing else.
+Flows in: a name. Flows out: a `Backbone` row, plain data; `ptxtf.models.encoders` makes an encoder of it. A further
+network of keras.applications needs one more row here and nothing else.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools

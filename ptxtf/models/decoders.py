@@ -1,10 +1,8 @@
 """U-Net decoder blocks as functions.
 
-In: an encoder's features, float [B, H/s, W/s, C] for the strides s = 2, 4, 8, 16, 32. Out: features, and from the head
-logits, float32 [B, H, W, 1]. Every function takes the name of its block and gives its layers names that begin with it.
+Flows in: an encoder's features, float [B, H/s, W/s, C] for the strides s = 2, 4, 8, 16, 32. Flows out: features, and
+from the head logits, float32 [B, H, W, 1]. The names of a block's layers begin with the block's.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -46,9 +44,9 @@ def upsample_block(
     return double_conv(x, filters, name=name)
 
 
-def centre_block(x: keras.KerasTensor, *, name: str = "centre") -> keras.KerasTensor:
+def centre_block(x: keras.KerasTensor) -> keras.KerasTensor:
     """Convolve the coarsest features twice: for encoders that end in a pooling layer, as VGG does."""
-    return double_conv(x, CENTRE_FILTERS, name=name)
+    return double_conv(x, CENTRE_FILTERS, name="centre")
 
 
 def double_conv(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
@@ -68,6 +66,6 @@ def double_conv(x: keras.KerasTensor, filters: int, *, name: str) -> keras.Keras
     return x
 
 
-def segmentation_head(x: keras.KerasTensor, *, name: str = "logits") -> keras.KerasTensor:
+def segmentation_head(x: keras.KerasTensor) -> keras.KerasTensor:
     """Turn features into one logit per pixel, in float32 under any precision policy."""
-    return layers.Conv2D(1, 3, padding="same", dtype="float32", name=name)(x)
+    return layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x)

@@ -1,13 +1,11 @@
 """From a backbone to an encoder: a model that gives features at strides 2, 4, 8, 16 and 32.
 
-In: images as the backbone expects them, float [B, H, W, C], H and W multiples of 32.
-Out: a list of features, finest first, each float [B, H/s, W/s, C_s].
+Flows in: images as the backbone expects them, float [B, H, W, C], H and W multiples of 32. Flows out: a list
+of features, finest first, each float [B, H/s, W/s, C_s].
 
 Weights are loaded into the backbone as its constructor built it, since files name and order its layers; only then is
 it cut at the taps and rebuilt with fused batch normalization.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import os
@@ -50,11 +48,11 @@ def named_encoder(name: str, *, weights: str | os.PathLike[str] | None, precisio
         precision: a Keras dtype policy; None: the global one.
 
     Raises:
-        ValueError: if the name is unknown.
-        InputError: if the weights cannot be had or do not fit.
+        ValueError: the name is unknown.
+        InputError: the weights cannot be had or do not fit.
     """
     if name not in BACKBONES:
-        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, or a keras.Model. Received: {name!r}")
+        raise ValueError(f"expected backbone of {', '.join(BACKBONES)}, or a keras.Model. Received: backbone={name!r}")
     row = BACKBONES[name]
     model = row.build()
     if weights is not None:
@@ -75,24 +73,27 @@ def encoder_of(model: keras.Model, *, weights: str | os.PathLike[str] | None, pr
         precision: a Keras dtype policy for all of its layers; None: as they are.
 
     Raises:
-        ValueError: if no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
-        InputError: if the weights do not fit.
+        ValueError: no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
+        InputError: the weights do not fit.
     """
     if weights not in (None, "imagenet"):
         load_weights(model, weights)
     by_stride = _outputs_by_stride(model)
-    if missing := [stride for stride in STRIDES[1:] if stride not in by_stride]:
-        raise ValueError(
-            f"backbone must have layers at strides 4, 8, 16 and 32. Received: {model.name} without stride {missing[0]}"
-        )
     strides = tuple(stride for stride in STRIDES if stride in by_stride)
+    if not set(STRIDES[1:]) <= set(strides):
+        raise ValueError(
+            f"backbone {model.name}: expected layers at strides 4, 8, 16 and 32. Received: strides={strides}"
+        )
     outputs = [by_stride[stride] for stride in strides]
     return Encoder(_cut(model, outputs, precision), strides, "paper", centre=False)
 
 
 def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
     if row.imagenet is None:
-        raise InputError(f"backbone {name!r} has no ImageNet weights: pass weights=None. Received: weights='imagenet'")
+        raise InputError(
+            f"backbone {name}: expected weights=None (--weights=none) or a file, as it has no ImageNet weights. "
+            "Received: weights='imagenet'"
+        )
     return fetch(row.imagenet.url, md5=row.imagenet.md5)
 
 

@@ -1,11 +1,9 @@
 """The small Keras layers that the segmentation models need and Keras lacks.
 
-In: images, float [B, H, W, 1 or 3] in 0..1, of any size. Out: what an encoder expects, padded to a size it can halve
-five times, and on the way back the logits cropped to the image. All of them are registered with Keras, so that a
-saved model loads wherever `ptxtf.models` was imported, and all compile under XLA.
+Flows in: images, float [B, H, W, 1 or 3] in 0..1, of any size. Flows out: what an encoder expects, padded to a size it
+can halve five times, and on the way back the logits cropped to the image. All of them are registered with Keras, so
+that a saved model loads wherever `ptxtf.models` was imported, and all compile under XLA.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -56,7 +54,7 @@ class InputScaling(keras.layers.Layer):
         channels: 1 or 3, how many channels come out.
 
     Raises:
-        ValueError: if scaling is unknown or needs three channels and is to give one.
+        ValueError: scaling is unknown or needs three channels and is to give one.
 
     Example:
         >>> InputScaling("tf")(tf.ones([1, 32, 32, 1])).shape
@@ -66,9 +64,9 @@ class InputScaling(keras.layers.Layer):
     def __init__(self, scaling: str, *, channels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if scaling not in SCALINGS:
-            raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}. Received: scaling={scaling!r}")
+            raise ValueError(f"expected scaling of {', '.join(SCALINGS)}. Received: scaling={scaling!r}")
         if channels != 3 and len(SCALINGS[scaling].offset) == 3:
-            raise ValueError(f"scaling {scaling!r} needs three channels. Received: channels={channels}")
+            raise ValueError(f"expected three channels for scaling {scaling!r}. Received: channels={channels}")
         self.scaling = scaling
         self.channels = channels
 

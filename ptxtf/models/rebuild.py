@@ -1,10 +1,8 @@
 """Rebuilding a Keras model with some of its layers changed.
 
-In: a functional keras.Model. Out: another one of the same graph with layers of our choice, the same weights, and
-layer names that do not depend on what else was built before.
+Flows in: a functional keras.Model. Flows out: another one of the same graph with layers of our choice, the same
+weights, and layer names that do not depend on what else was built before.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,13 +1,11 @@
 """ResNet-34, which keras.applications lacks.
 
-In: RGB images, float [B, H, W, 3] in 0..255. Out: features, float [B, H/32, W/32, 512].
+Flows in: RGB images, float [B, H, W, 3] in 0..255. Flows out: features, float [B, H/32, W/32, 512].
 
 This is the pre-activation form (He et al. 2016, https://arxiv.org/abs/1603.05027) with a batch normalization on the
 input, whose ImageNet weights github.com/qubvel/classification_models publishes. Layer names and weight shapes are
 those of that weight file, which is read by layer name.
 """
-
-from __future__ import annotations
 
 import keras
 from keras import layers
@@ -16,14 +14,8 @@ _UNITS_PER_STAGE = (3, 4, 6, 3)
 _EPSILON = 2e-5
 
 
-def resnet34(
-    input_shape: tuple[int | None, int | None, int] = (None, None, 3), *, name: str = "resnet34"
-) -> keras.Model:
-    """Build the ResNet-34 encoder with random weights.
-
-    Args:
-        input_shape: (height, width, channels) of the images in pixels, None where any will do.
-        name: of the model.
+def resnet34() -> keras.Model:
+    """Build the ResNet-34 encoder with random weights, for images of any size.
 
     Returns:
         A keras.Model: images, float [B, H, W, 3] in 0..255 -> features, float [B, H/32, W/32, 512], not negative.
@@ -32,7 +24,7 @@ def resnet34(
         >>> resnet34().count_params()
         21302473
     """
-    images = keras.Input(input_shape, name="data")
+    images = keras.Input((None, None, 3), name="data")
     x = layers.BatchNormalization(epsilon=_EPSILON, scale=False, name="bn_data")(images)
     x = layers.ZeroPadding2D(3, name="pad0")(x)
     x = layers.Conv2D(64, 7, strides=2, use_bias=False, kernel_initializer="he_uniform", name="conv0")(x)
@@ -44,7 +36,7 @@ def resnet34(
         x = _projection_unit(x, filters, stride=1 if stage == 1 else 2, name=f"stage{stage}_unit1")
         for unit in range(2, units + 1):
             x = _identity_unit(x, filters, name=f"stage{stage}_unit{unit}")
-    return keras.Model(images, _normalize_and_rectify(x, suffix="1"), name=name)
+    return keras.Model(images, _normalize_and_rectify(x, suffix="1"), name="resnet34")
 
 
 def _projection_unit(x: keras.KerasTensor, filters: int, *, stride: int, name: str) -> keras.KerasTensor:

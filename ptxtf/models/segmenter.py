@@ -1,9 +1,7 @@
 """Segmentation models: any backbone, a decoder, and one logit per pixel.
 
-In: radiographs, float32 [B, H, W, 1 or 3] in 0..1, of any size. Out: logits, float32 [B, H, W, 1].
+Flows in: radiographs, float32 [B, H, W, 1 or 3] in 0..1, of any size. Flows out: logits, float32 [B, H, W, 1].
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
@@ -53,8 +51,8 @@ def unet(
         layer "encoder".
 
     Raises:
-        ValueError: if an argument is out of range, or a keras.Model lacks a stride.
-        InputError: if the weights cannot be had, or do not fit.
+        ValueError: an argument is out of range, or a keras.Model lacks a stride.
+        InputError: the weights cannot be had, or do not fit.
 
     Example:
         >>> model = unet("resnet34", weights=None, input_shape=(512, 512, 1))
@@ -78,11 +76,11 @@ def _check(
     input_shape: tuple[int | None, int | None, int], decoder_filters: Sequence[int], precision: str | None
 ) -> None:
     if len(input_shape) != 3 or input_shape[-1] not in (1, 3):
-        raise ValueError(f"input_shape must be (height, width, 1 or 3). Received: input_shape={input_shape}")
+        raise ValueError(f"expected input_shape (height, width, 1 or 3). Received: input_shape={input_shape}")
     if len(decoder_filters) != len(STRIDES):
-        raise ValueError(f"decoder_filters must be {len(STRIDES)} numbers. Received: decoder_filters={decoder_filters}")
+        raise ValueError(f"expected {len(STRIDES)} decoder_filters. Received: decoder_filters={decoder_filters}")
     if precision is not None and precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
+        raise ValueError(f"expected precision of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
 """Reading an encoder's weights from a file, strictly: every weight finds its place or nothing is taken for loaded.
 
-In: a Keras-3 `.weights.h5` file, or a legacy `.h5` file as keras.applications publishes. Out: the model, changed in
-place, or one InputError that names the file and the first layer that does not fit.
+Flows in: a Keras-3 `.weights.h5` file, or a legacy `.h5` file as keras.applications publishes. Flows out: the model,
+changed in place, or one InputError that names the file and the first layer that does not fit.
 """
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
+import pathlib
 
 import h5py
 import keras
@@ -27,24 +25,24 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, by_name: b
             ("conv2d_17") differ between its versions.
 
     Raises:
-        InputError: if there is no such file, if it is no weight file, or if any layer of the model lacks its weights
-            in it or has other shapes.
+        InputError: no such file, no weight file, or one in which a layer of the model lacks its weights or has other
+            shapes.
     """
-    path = Path(path)
+    path = pathlib.Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: expected a file of encoder weights, there is none. Received: weights={str(path)!r}")
+        raise InputError(f"weights file {path}: expected a file of encoder weights. Received: no such file")
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)  # a whole legacy model keeps its weights one level down
             if legacy := any(name.startswith("layer_names") for name in root.attrs):
                 _load_legacy(model, path, _read_legacy(root), by_name=by_name)
     except OSError as error:
-        raise InputError(f"{path}: expected an HDF5 file of weights. Received: {error}") from error
+        raise InputError(f"weights file {path}: expected an HDF5 file of weights. Received: {error}") from error
     if not legacy:
         _load_keras3(model, path)
 
 
-def fetch(url: str, *, md5: str) -> Path:
+def fetch(url: str, *, md5: str) -> pathlib.Path:
     """Download a published weight file once, into Keras' own cache folder, and give its path.
 
     Args:
@@ -52,14 +50,14 @@ def fetch(url: str, *, md5: str) -> Path:
         md5: hexadecimal checksum that the file must have.
 
     Raises:
-        InputError: if it cannot be fetched.
+        InputError: it cannot be fetched.
     """
     try:
-        return Path(keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models", file_hash=md5))
+        return pathlib.Path(keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models", file_hash=md5))
     except Exception as error:  # keras raises bare Exception for what goes wrong on the network
         raise InputError(
-            f"cannot fetch {url}: download it elsewhere and pass it as weights=FILE (--weights FILE), or train from "
-            f"random weights with weights=None. Received: {_one_line(error)}"
+            f"{url}: expected to download it; get it elsewhere and pass weights=FILE (--weights=FILE), or start from "
+            f"random weights by weights=None (--weights=none). Received: {_one_line(error)}"
         ) from error
 
 
@@ -82,11 +80,13 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for chunk in chunks for name in chunk]
 
 
-def _load_legacy(model: keras.Model, path: Path, saved: dict[str, list[np.ndarray]], *, by_name: bool) -> None:
+def _load_legacy(model: keras.Model, path: pathlib.Path, saved: dict[str, list[np.ndarray]], *, by_name: bool) -> None:
     layers = [layer for layer in model.layers if layer.weights]
     if by_name:
         if missing := [layer.name for layer in layers if layer.name not in saved]:
-            raise InputError(f"{path}: expected the weights of {model.name}'s layer {missing[0]!r}. Received: none")
+            raise InputError(
+                f"weights file {path}: expected the weights of {model.name}'s layer {missing[0]!r}. Received: none"
+            )
         matches = [(layer, layer.name) for layer in layers]
     else:
         matches = list(zip(layers, saved, strict=False))
@@ -96,24 +96,27 @@ def _load_legacy(model: keras.Model, path: Path, saved: dict[str, list[np.ndarra
         expected, received = [tuple(v.shape) for v in variables], [array.shape for array in saved[name]]
         if expected != received:
             raise InputError(
-                f"{path}: expected weights of shapes {expected} for {model.name}'s layer {layer.name!r}. "
-                f"Received: {received} (layer {name!r} of the file)"
+                f"weights file {path}: expected weights of shapes {expected} for {model.name}'s layer {layer.name!r}. "
+                f"Received: shapes={received} of the file's layer {name!r}"
             )
     if not by_name and len(saved) != len(layers):
-        raise InputError(f"{path}: expected the weights of {model.name}'s {len(layers)} layers. Received: {len(saved)}")
+        raise InputError(
+            f"weights file {path}: expected the weights of {model.name}'s {len(layers)} layers. "
+            f"Received: layers={len(saved)}"
+        )
     for layer, name in matches:
         for variable, array in zip(layer.trainable_weights + layer.non_trainable_weights, saved[name], strict=True):
             variable.assign(array)
         finalize(layer)
 
 
-def _load_keras3(model: keras.Model, path: Path) -> None:
+def _load_keras3(model: keras.Model, path: pathlib.Path) -> None:
     try:
         model.load_weights(path)
     except (ValueError, KeyError) as error:
         # Keras names the first layer that does not fit and then lists all of them.
         reason = _one_line(error).split(" List of objects")[0]
-        raise InputError(f"{path}: expected the weights of {model.name}. Received: {reason}") from error
+        raise InputError(f"weights file {path}: expected the weights of {model.name}. Received: {reason}") from error
 
 
 def _one_line(error: BaseException) -> str:

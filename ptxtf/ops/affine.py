@@ -1,4 +1,6 @@
-"""Rotation, zoom and flip in one warp: images in, images of the same shape, dtype and value range out.
+"""Rotation, zoom and flip in one warp.
+
+Flows in: images [B, H, W, C] of any range. Flows out: images of the same shape, dtype and value range.
 
 Parameters are drawn (`draw_affine`), made into one matrix per image (`affine_matrices`) and applied (`warp_affine`)
 apart from each other, so that an image and its mask can share them. A matrix maps output to input pixel coordinates,
@@ -7,8 +9,6 @@ apart from each other, so that an image and its mask can share them. A matrix ma
 
 where (0, 0) is the centre of the upper left pixel.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ def draw_affine(
 
     Args:
         seeds: int32 [B, 2], one seed per example.
-        rotation_degrees: Range (low, high) of the angle's size, 0 <= low <= high; either direction is as likely.
-        zoom: Largest change of scale, 0 <= zoom < 1; the factor is uniform in 1 - zoom to 1 + zoom.
-        flip_probability: Share of examples to mirror left to right, 0..1.
+        rotation_degrees: range (low, high) of the angle's size, 0 <= low <= high; either direction is as likely.
+        zoom: largest change of scale, 0 <= zoom < 1; the factor is uniform in 1 - zoom to 1 + zoom.
+        flip_probability: share of examples to mirror left to right, 0..1.
 
     Returns:
         rotation_radians float32 [B], zoom float32 [B] and flip bool [B], as `affine_matrices` takes them.
 
     Raises:
-        ValueError: if the seeds are not int32 [B, 2] or an option is out of its range.
+        ValueError: the seeds are not int32 [B, 2], or an option is out of its range.
 
     Example:
         >>> drawn = draw_affine(seeds, rotation_degrees=(0, 20), zoom=0.1, flip_probability=0.5)
@@ -43,12 +43,12 @@ def draw_affine(
     low, high = rotation_degrees
     if not 0 <= low <= high < math.inf:
         raise ValueError(
-            f"rotation_degrees must be (low, high), 0 <= low <= high. Received: rotation_degrees={rotation_degrees}"
+            f"expected rotation_degrees (low, high), 0 <= low <= high. Received: rotation_degrees={rotation_degrees}"
         )
     if not 0 <= zoom < 1:
-        raise ValueError(f"zoom must be in 0 <= zoom < 1. Received: zoom={zoom}")
+        raise ValueError(f"expected 0 <= zoom < 1. Received: zoom={zoom}")
     if not 0 <= flip_probability <= 1:
-        raise ValueError(f"flip_probability must be in 0..1. Received: flip_probability={flip_probability}")
+        raise ValueError(f"expected flip_probability in 0..1. Received: flip_probability={flip_probability}")
     size, direction, scale, side = tf.unstack(uniforms(seeds, stream=_STREAM, count=4), axis=1)
     angles = math.radians(low) + math.radians(high - low) * size
     angles = tf.where(direction < 0.5, angles, -angles)
@@ -71,7 +71,7 @@ def affine_matrices(
         float32 [B, 2, 3], output to input coordinates, as `warp_affine` takes them.
 
     Raises:
-        ValueError: if the parameters are not three of one shape [B], or image_size is not two positive integers.
+        ValueError: the parameters are not three of one shape [B], or image_size is not two positive integers.
 
     Example:
         >>> matrices = affine_matrices([0.1], zoom=[1.05], flip=[True], image_size=(512, 512))
@@ -82,10 +82,10 @@ def affine_matrices(
     shapes = [angles.shape, zoom.shape, mirror.shape]
     if any(shape.rank != 1 or not shape.is_compatible_with(shapes[0]) for shape in shapes):
         raise ValueError(
-            f"rotation_radians, zoom and flip must be of one shape [B]. Received: shapes={', '.join(map(str, shapes))}"
+            f"expected rotation_radians, zoom and flip of one shape [B]. Received: shapes={', '.join(map(str, shapes))}"
         )
     if len(image_size) != 2 or not all(isinstance(length, int) and length >= 1 for length in image_size):
-        raise ValueError(f"image_size must be (height, width), positive integers. Received: image_size={image_size}")
+        raise ValueError(f"expected image_size (height, width), positive integers. Received: image_size={image_size}")
     cosine, sine = tf.cos(angles) / zoom, tf.sin(angles) / zoom
     linear = tf.stack(  # [B, 2, 2]
         [tf.stack([cosine, sine], axis=-1), tf.stack([-sine * mirror, cosine * mirror], axis=-1)], axis=1
@@ -111,16 +111,16 @@ def warp_affine(
         images: [B, H, W, C] of any range; float32, or uint8 where the interpolation is nearest.
         matrices: float32 [B, 2, 3], output to input coordinates (see the module).
         interpolation: "bilinear" or "nearest" (halves round up).
-        fill_mode: What lies beyond the border: "constant", pixels of fill_value (SciPy's "grid-constant"); or
+        fill_mode: what lies beyond the border: "constant", pixels of fill_value (SciPy's "grid-constant"); or
             "reflect", the image mirrored about its outermost pixels, which are not repeated (SciPy's "mirror",
             `tf.pad`'s "REFLECT").
-        fill_value: The constant, in the images' range.
+        fill_value: the constant, in the images' range.
 
     Returns:
         [B, H, W, C] in the images' dtype and, but for fill_value, within their range.
 
     Raises:
-        ValueError: if images or matrices have another shape or dtype, or an option is unknown or unfit for the dtype.
+        ValueError: images or matrices have another shape or dtype, or an option is unknown or unfit for the dtype.
 
     Example:
         >>> moved = warp_affine(images, matrices)
@@ -147,22 +147,24 @@ def _check_warp_arguments(
     images: tf.Tensor, matrices: tf.Tensor, interpolation: str, fill_mode: str, fill_value: float
 ) -> None:
     if interpolation not in ("bilinear", "nearest"):
-        raise ValueError(f"interpolation must be 'bilinear' or 'nearest'. Received: interpolation={interpolation!r}")
+        raise ValueError(
+            f"expected interpolation of 'bilinear' or 'nearest'. Received: interpolation={interpolation!r}"
+        )
     if fill_mode not in ("constant", "reflect"):
-        raise ValueError(f"fill_mode must be 'constant' or 'reflect'. Received: fill_mode={fill_mode!r}")
+        raise ValueError(f"expected fill_mode of 'constant' or 'reflect'. Received: fill_mode={fill_mode!r}")
     dtypes: Sequence[tf.DType] = (tf.float32, tf.uint8) if interpolation == "nearest" else (tf.float32,)
     if images.shape.rank != 4 or images.dtype not in dtypes:
         raise ValueError(
-            f"images must be [B, H, W, C], {' or '.join(d.name for d in dtypes)} for {interpolation} interpolation. "
+            f"expected {' or '.join(d.name for d in dtypes)} images [B, H, W, C] for {interpolation} interpolation. "
             f"Received: dtype={images.dtype.name}, shape={images.shape}"
         )
     if matrices.dtype != tf.float32 or not matrices.shape.is_compatible_with([images.shape[0], 2, 3]):
         raise ValueError(
-            f"matrices must be float32 [{images.shape[0] or 'B'}, 2, 3]. "
+            f"expected float32 matrices [{images.shape[0] or 'B'}, 2, 3]. "
             f"Received: dtype={matrices.dtype.name}, shape={matrices.shape}"
         )
     if images.dtype == tf.uint8 and fill_value not in range(256):
-        raise ValueError(f"fill_value must be a whole number in 0..255 for uint8. Received: fill_value={fill_value}")
+        raise ValueError(f"expected fill_value, a whole number in 0..255 for uint8. Received: fill_value={fill_value}")
 
 
 def _source_coordinates(matrices: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,4 +1,6 @@
-"""Contrast-limited adaptive histogram equalisation (CLAHE): uint8 images in, uint8 images out, both 0..255.
+"""Contrast-limited adaptive histogram equalisation (CLAHE).
+
+Flows in: uint8 images [B, H, W, 1], 0..255. Flows out: the same, equalised.
 
 Every pixel equals OpenCV's on every path: eager, `tf.function`, `tf.data` and XLA. The stages, for one image:
 
@@ -7,8 +9,6 @@ Every pixel equals OpenCV's on every path: eager, `tf.function`, `tf.data` and X
 The work runs image by image in two `tf.map_fn` loops, first the tables and then the pixels. One image's arrays fit in
 the cache, and the border between the loops makes XLA store the tables; fused, it computes an entry anew per pixel.
 """
-
-from __future__ import annotations
 
 import math
 from typing import NamedTuple
@@ -27,14 +27,14 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
 
     Args:
         images: uint8 [B, H, W, 1], 0..255. B, H and W may be unknown while a graph is traced.
-        clip_limit: Largest bin as a multiple of the mean bin (but at least one pixel); 0 or less sets no limit.
-        tile_grid: Number of tiles as (rows, columns); OpenCV's `tileGridSize` is (columns, rows).
+        clip_limit: largest bin as a multiple of the mean bin (but at least one pixel); 0 or less sets no limit.
+        tile_grid: number of tiles as (rows, columns); OpenCV's `tileGridSize` is (columns, rows).
 
     Returns:
         uint8 [B, H, W, 1], each image equal to `cv2.createCLAHE(clip_limit, (columns, rows)).apply(image)`.
 
     Raises:
-        ValueError: if the images are not uint8 [B, H, W, 1] with pixels, the limit is not finite, or the grid is not
+        ValueError: the images are not uint8 [B, H, W, 1] with pixels, the limit is not finite, or the grid is not
             two integers of at least 1.
 
     Example:
@@ -86,13 +86,13 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
     shape = images.shape
     if images.dtype != tf.uint8 or shape.rank != 4 or shape[3] != 1 or 0 in shape[:3]:
         raise ValueError(
-            f"images must be uint8 [B, H, W, 1] with pixels. Received: dtype={images.dtype.name}, shape={shape}"
+            f"expected uint8 images [B, H, W, 1] with pixels. Received: dtype={images.dtype.name}, shape={shape}"
         )
     if not math.isfinite(clip_limit):
-        raise ValueError(f"clip_limit must be finite. Received: clip_limit={clip_limit}")
+        raise ValueError(f"expected a finite clip_limit. Received: clip_limit={clip_limit}")
     if len(tile_grid) != 2 or not all(isinstance(n, int) and n >= 1 for n in tile_grid):
         raise ValueError(
-            f"tile_grid must be (rows, columns), two integers of at least 1. Received: tile_grid={tile_grid}"
+            f"expected tile_grid (rows, columns), two integers of at least 1. Received: tile_grid={tile_grid}"
         )
 
 

@@ -1,9 +1,9 @@
-"""Uniform random numbers from one seed per example: int32 [B, 2] in, float64 [B, count] in [0, 1) out.
+"""Uniform random numbers from one seed per example.
+
+Flows in: seeds, int32 [B, 2]. Flows out: float64 [B, count] in [0, 1).
 
 An example's numbers depend on its own seed and the stream alone: not on its batch, nor on whether the code is compiled.
 """
-
-from __future__ import annotations
 
 import tensorflow as tf
 
@@ -13,22 +13,22 @@ def uniforms(seeds: tf.Tensor, *, stream: int, count: int) -> tf.Tensor:
 
     Args:
         seeds: int32 [B, 2], one seed per example.
-        stream: Which numbers to draw. Two drawing functions with the same seeds need different streams, or they would
+        stream: which numbers to draw. Two drawing functions with the same seeds need different streams, or they would
             draw the same numbers.
-        count: Numbers per example.
+        count: numbers per example.
 
     Returns:
         float64 [B, count] in [0, 1), multiples of 2**-32.
 
     Raises:
-        ValueError: if the seeds are not int32 [B, 2].
+        ValueError: the seeds are not int32 [B, 2].
 
     Example:
-        >>> angles, coins = tf.unstack(uniforms(seeds, stream=3, count=2), axis=1)
+        >>> angles, coins = tf.unstack(uniforms(seeds, stream=9, count=2), axis=1)
     """
     seeds = tf.convert_to_tensor(seeds)
     if seeds.dtype != tf.int32 or seeds.shape.rank != 2 or seeds.shape[1] != 2:
-        raise ValueError(f"seeds must be int32 [B, 2]. Received: dtype={seeds.dtype.name}, shape={seeds.shape}")
+        raise ValueError(f"expected int32 seeds [B, 2]. Received: dtype={seeds.dtype.name}, shape={seeds.shape}")
 
     def bits(seed: tf.Tensor) -> tf.Tensor:
         seed = tf.random.fold_in(seed, stream, alg="philox")

@@ -1,6 +1,8 @@
-"""Grey values: uint8 0..255 into float32 0..1, and brightness factors on float32 of any range; nothing here clips."""
+"""Grey values: their range, and brightness.
 
-from __future__ import annotations
+Flows in: images [B, H, W, C], uint8 in 0..255 or float32 of any range. Flows out: float32 images, never clipped: 0..1
+from uint8, and of any range from a brightness factor.
+"""
 
 import tensorflow as tf
 
@@ -19,7 +21,7 @@ def to_unit_range(images: tf.Tensor) -> tf.Tensor:
         float32 [B, H, W, C], 0..1.
 
     Raises:
-        ValueError: if the images are not uint8 of rank 4.
+        ValueError: the images are not uint8 of rank 4.
 
     Example:
         >>> unit_images = to_unit_range(clahe(images))
@@ -34,19 +36,19 @@ def draw_brightness(seeds: tf.Tensor, *, brightness: float) -> tf.Tensor:
 
     Args:
         seeds: int32 [B, 2], one seed per example.
-        brightness: Largest change, 0 <= brightness < 1; the factor is uniform in 1 - brightness to 1 + brightness.
+        brightness: largest change, 0 <= brightness < 1; the factor is uniform in 1 - brightness to 1 + brightness.
 
     Returns:
         float32 [B], as `adjust_brightness` takes them.
 
     Raises:
-        ValueError: if the seeds are not int32 [B, 2] or brightness is out of its range.
+        ValueError: the seeds are not int32 [B, 2], or brightness is out of its range.
 
     Example:
         >>> factors = draw_brightness(seeds, brightness=0.15)
     """
     if not 0 <= brightness < 1:
-        raise ValueError(f"brightness must be in 0 <= brightness < 1. Received: brightness={brightness}")
+        raise ValueError(f"expected 0 <= brightness < 1. Received: brightness={brightness}")
     shares = uniforms(seeds, stream=_STREAM, count=1)[:, 0]
     return tf.cast(1.0 + brightness * (2.0 * shares - 1.0), tf.float32)
 
@@ -62,7 +64,7 @@ def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         float32 [B, H, W, C], not clipped: images in 0..1 come out in 0..factor.
 
     Raises:
-        ValueError: if the images are not float32 of rank 4, or the factors not float32 [B].
+        ValueError: the images are not float32 of rank 4, or the factors not float32 [B].
 
     Example:
         >>> brighter = tf.clip_by_value(adjust_brightness(images, factors), 0, 1)
@@ -71,7 +73,7 @@ def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     _check_images(images, tf.float32)
     if factors.dtype != tf.float32 or not factors.shape.is_compatible_with(images.shape[:1]):
         raise ValueError(
-            f"factors must be float32 [{images.shape[0] or 'B'}]. "
+            f"expected float32 factors [{images.shape[0] or 'B'}]. "
             f"Received: dtype={factors.dtype.name}, shape={factors.shape}"
         )
     return images * factors[:, tf.newaxis, tf.newaxis, tf.newaxis]
@@ -80,5 +82,5 @@ def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 def _check_images(images: tf.Tensor, dtype: tf.DType) -> None:
     if images.dtype != dtype or images.shape.rank != 4:
         raise ValueError(
-            f"images must be {dtype.name} [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
+            f"expected {dtype.name} images [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
         )

@@ -1,4 +1,6 @@
-"""Images into square patches and back: [B, H, W, C] <-> [B, N, size, size, C], of any value range, which stays.
+"""Images into square patches and back.
+
+Flows in: images [B, H, W, C] of any value range. Flows out: patches [B, N, size, size, C] of the same. And back.
 
 Patches lie row by row on a grid that starts at the upper left corner and covers the whole image; where it reaches
 beyond, the image is padded with zeros at the bottom and at the right, and stitching crops them again.
@@ -6,8 +8,6 @@ beyond, the image is padded with zeros at the bottom and at the right, and stitc
 Both directions take one axis after the other by the same steps. Along an axis an image is blocks one stride long and a
 patch is a few neighbouring blocks, so that an overlapping grid is a few shifted copies of one that does not overlap.
 """
-
-from __future__ import annotations
 
 import functools
 import operator
@@ -21,22 +21,22 @@ def extract_patches(images: tf.Tensor, *, size: int, stride: int | None = None) 
 
     Args:
         images: [B, H, W, C] of any numeric dtype and range; H and W known, at least size.
-        size: Height and width of a patch, in pixels.
-        stride: Step from one patch to the next, 1..size, in pixels; size, without overlap, if None.
+        size: height and width of a patch, in pixels.
+        stride: step from one patch to the next, 1..size, in pixels; size, without overlap, if None.
 
     Returns:
         [B, N, size, size, C] in the images' dtype, row by row; along each axis there are
         ceil((length - size) / stride) + 1 patches, the last padded with zeros if it reaches beyond the image.
 
     Raises:
-        ValueError: if the images are not of rank 4 with known H and W, or size or stride does not fit.
+        ValueError: the images are not of rank 4 with known H and W, or size or stride does not fit.
 
     Example:
         >>> patches = extract_patches(images, size=128, stride=64)  # 512 x 512: [B, 49, 128, 128, C]
     """
     images = tf.convert_to_tensor(images)
     if images.shape.rank != 4 or None in images.shape[1:]:
-        raise ValueError(f"images must be [B, H, W, C] with known H, W and C. Received: shape={images.shape}")
+        raise ValueError(f"expected images [B, H, W, C] with known H, W and C. Received: shape={images.shape}")
     height, width, channels = images.shape[1:]
     stride = _check_grid((height, width), size, stride)
     rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
@@ -55,36 +55,36 @@ def stitch_patches(
 
     Args:
         patches: [B, N, size, size, C] as `extract_patches` orders them; float32 where they overlap, else of any dtype.
-        image_size: Height and width of the image in pixels, or one number for both.
-        stride: The one the patches were cut with; size if None.
-        window: Weight of a pixel within its patch: "uniform", all the same; or "gaussian", falling from the patch's
+        image_size: height and width of the image in pixels, or one number for both.
+        stride: the one the patches were cut with; size if None.
+        window: weight of a pixel within its patch: "uniform", all the same; or "gaussian", falling from the patch's
             centre with sigma = size / 8, which hides seams.
 
     Returns:
         [B, H, W, C] in the patches' dtype and within their range.
 
     Raises:
-        ValueError: if the patches are not of rank 5, square and as many as the grid has, or an option does not fit.
+        ValueError: the patches are not of rank 5, square and as many as the grid has, or an option does not fit.
 
     Example:
         >>> probabilities = stitch_patches(patches, image_size=512, stride=64, window="gaussian")
     """
     patches = tf.convert_to_tensor(patches)
     if patches.shape.rank != 5 or None in patches.shape[2:] or patches.shape[2] != patches.shape[3]:
-        raise ValueError(f"patches must be [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
+        raise ValueError(f"expected patches [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
     if window not in ("uniform", "gaussian"):
-        raise ValueError(f"window must be 'uniform' or 'gaussian'. Received: window={window!r}")
+        raise ValueError(f"expected window of 'uniform' or 'gaussian'. Received: window={window!r}")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     size, channels = patches.shape[3:]
     stride = _check_grid((height, width), size, stride)
     rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
     if patches.shape[1] not in (None, rows * columns):
         raise ValueError(
-            f"patches must be {rows} x {columns} = {rows * columns} for image_size={(height, width)}, size={size} and "
+            f"expected {rows} x {columns} = {rows * columns} patches for image_size={(height, width)}, size={size} and "
             f"stride={stride}. Received: shape={patches.shape}"
         )
     if stride < size and patches.dtype != tf.float32:
-        raise ValueError(f"patches that overlap must be float32. Received: dtype={patches.dtype.name}")
+        raise ValueError(f"expected float32 patches where they overlap. Received: dtype={patches.dtype.name}")
     pieces = tf.reshape(patches, [-1, rows, columns, size, size, channels])
     pieces = tf.transpose(pieces, [0, 1, 3, 2, 4, 5])  # [B, rows, size, columns, size, C]
     join = functools.partial(_join, stride=stride, window=window)
@@ -96,10 +96,10 @@ def stitch_patches(
 def _check_grid(image_size: tuple[int, int], size: int, stride: int | None) -> int:
     """Return the stride once it and the size fit the image."""
     if not 1 <= size <= min(image_size):
-        raise ValueError(f"size must be in 1..{min(image_size)}, the image's shorter side. Received: size={size}")
+        raise ValueError(f"expected size in 1..{min(image_size)}, the image's shorter side. Received: size={size}")
     stride = size if stride is None else stride
     if not 1 <= stride <= size:
-        raise ValueError(f"stride must be in 1..{size}, the size, to leave no gaps. Received: stride={stride}")
+        raise ValueError(f"expected stride in 1..{size}, the size, to leave no gaps. Received: stride={stride}")
     return stride
 
 

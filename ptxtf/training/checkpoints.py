@@ -27,7 +27,7 @@ class RunState:
         self._run_dir = run_dir
         self._model = model
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        self._best = tf.Variable(float("-inf"), dtype=tf.float32, trainable=False, name="best")
+        self._best = tf.Variable(float("inf"), dtype=tf.float32, trainable=False, name="best")
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=self._epoch, best=self._best)
         self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / rundir.CHECKPOINTS), max_to_keep=2)
 
@@ -38,7 +38,7 @@ class RunState:
 
     @property
     def best(self) -> float:
-        """Highest validation score so far; minus infinity before the first."""
+        """Lowest validation loss so far; infinity before the first."""
         return float(self._best)
 
     def restore(self) -> bool:
@@ -54,10 +54,13 @@ class RunState:
             ) from None
         return True
 
-    def save(self, *, score: float | None) -> None:
-        """Note one more finished epoch; keep its weights if its validation score is the best (None: no validation)."""
-        if score is not None and score > self.best:
-            self._best.assign(score)
+    def save(self, *, val_loss: float | None) -> None:
+        """Note one more finished epoch; keep its weights if its validation loss is the lowest (None: no validation).
+
+        The loss, not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty.
+        """
+        if val_loss is not None and val_loss < self.best:
+            self._best.assign(val_loss)
             with files.atomic(self._run_dir / rundir.BEST) as temporary:
                 self._model.save_weights(temporary)
         self._epoch.assign_add(1)

@@ -75,7 +75,7 @@ def train(
         rows.append(_train_and_validate(run, epoch))
         history.write(run_dir, rows)
         events.epoch(rows[-1])
-        state.save(score=rows[-1].get("val_dice"))
+        state.save(val_loss=rows[-1].get("val_loss"))
         print(_line(rows[-1], training.epochs), flush=True)
     state.finish()
     watch.draw_curves(run_dir, rows)

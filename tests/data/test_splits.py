@@ -48,7 +48,7 @@ def test_by_patient_with_single_images_is_within_one_image(fractions, healthy, p
 @pytest.mark.parametrize("seed", range(5))
 def test_by_patient_keeps_patients_together_and_shares_near(seed):
     cases = clinic()
-    parts = splits.by_patient(cases, seed=seed)
+    parts = splits.by_patient(cases, fractions=FRACTIONS, seed=seed)
     total = count(cases)
     for name, fraction in FRACTIONS.items():
         for positive in (False, True):
@@ -61,7 +61,7 @@ def test_by_patient_keeps_patients_together_and_shares_near(seed):
 def test_patients_with_many_images_are_shared_out_too():
     few = [Case(f"f{patient:03d}", False, f"f{patient}") for patient in range(200)]
     many = [Case(f"m{patient:02d}-{image}", False, f"m{patient}") for patient in range(20) for image in range(10)]
-    parts = splits.by_patient(few + many, seed=0)
+    parts = splits.by_patient(few + many, fractions=FRACTIONS, seed=0)
     assert {name: len(part) for name, part in parts.items()} == {"train": 280, "val": 40, "test": 80}
     assert {name: len(patients(part) & patients(many)) for name, part in parts.items()} == {
         "train": 14,
@@ -87,7 +87,7 @@ def test_every_split_holds_each_case_once_whatever_the_order(rows, seed, shuffle
     shuffled = list(cases)
     shuffler.shuffle(shuffled)
     for split in (
-        lambda given: splits.by_patient(given, seed=seed),
+        lambda given: splits.by_patient(given, fractions=FRACTIONS, seed=seed),
         lambda given: splits.kfold(given, folds=3, seed=seed),
         lambda given: splits.paper(given, seed=seed),
     ):
@@ -102,7 +102,7 @@ def test_every_split_holds_each_case_once_whatever_the_order(rows, seed, shuffle
 @pytest.mark.parametrize(
     "split",
     [
-        lambda seed: splits.by_patient(clinic(), seed=seed),
+        lambda seed: splits.by_patient(clinic(), fractions=FRACTIONS, seed=seed),
         lambda seed: splits.kfold(clinic(), folds=3, seed=seed),
         lambda seed: splits.paper(clinic(), seed=seed),
         lambda seed: splits.balance(clinic(), healthy_per_positive=1, seed=seed),
@@ -117,7 +117,10 @@ def test_what_patients_are_called_does_not_matter():
     cases = clinic()
     renamed = [Case(case.image_id, case.positive, case.patient[::-1]) for case in cases]
     ids, renamed_ids = (
-        {name: [case.image_id for case in part] for name, part in splits.by_patient(given, seed=0).items()}
+        {
+            name: [case.image_id for case in part]
+            for name, part in splits.by_patient(given, fractions=FRACTIONS, seed=0).items()
+        }
         for given in (cases, renamed)
     )
     assert ids == renamed_ids
@@ -159,9 +162,8 @@ def test_shared_patients_by_hand():
 def test_only_the_split_by_image_leaks():
     leaks = splits.shared_patients(splits.paper(clinic(), seed=0))["test"]
     assert leaks.shared_images > 0.5 * leaks.images
-    assert all(
-        overlap.shared_images == 0 for overlap in splits.shared_patients(splits.by_patient(clinic(), seed=0)).values()
-    )
+    parts = splits.by_patient(clinic(), fractions=FRACTIONS, seed=0)
+    assert all(overlap.shared_images == 0 for overlap in splits.shared_patients(parts).values())
 
 
 @pytest.mark.parametrize(
@@ -169,19 +171,19 @@ def test_only_the_split_by_image_leaks():
     [
         (
             lambda cases: splits.by_patient(cases, fractions={"a": 0.5, "b": 0.4}, seed=0),
-            "fractions: .* Received: fractions=",
+            "expected positive fractions that sum to 1. Received: fractions=",
         ),
         (
             lambda cases: splits.by_patient(cases, fractions={"a": 1.2, "b": -0.2}, seed=0),
-            "fractions: expected positive",
+            "expected positive fractions",
         ),
-        (lambda cases: splits.by_patient(cases, fractions={"a": float("nan")}, seed=0), "fractions: expected positive"),
-        (lambda cases: splits.by_patient(cases, fractions={}, seed=0), "fractions: expected positive"),
-        (lambda cases: splits.kfold(cases, folds=1, seed=0), "folds: expected at least 2. Received: folds=1"),
+        (lambda cases: splits.by_patient(cases, fractions={"a": float("nan")}, seed=0), "expected positive fractions"),
+        (lambda cases: splits.by_patient(cases, fractions={}, seed=0), "expected positive fractions"),
+        (lambda cases: splits.kfold(cases, folds=1, seed=0), "expected at least 2 folds. Received: folds=1"),
         (lambda cases: splits.balance(cases, healthy_per_positive=-1, seed=0), "Received: healthy_per_positive=-1"),
         (
             lambda cases: splits.shared_patients({"a": cases}),
-            r"reference: expected one of \['a'\]. Received: reference='train'",
+            "expected reference of a. Received: reference='train'",
         ),
         (
             lambda cases: splits.paper([*cases, cases[0]], seed=0),

@@ -44,9 +44,9 @@ def test_one_channel_stays_one_where_the_encoder_wants_one():
 
 
 def test_scaling_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"scaling must be one of paper, .*Received: scaling='imagenet'"):
+    with pytest.raises(ValueError, match=r"expected scaling of paper, .*Received: scaling='imagenet'"):
         InputScaling("imagenet")
-    with pytest.raises(ValueError, match=r"'torch' needs three channels\. Received: channels=1"):
+    with pytest.raises(ValueError, match=r"expected three channels for scaling 'torch'\. Received: channels=1"):
         InputScaling("torch", channels=1)
 
 

@@ -181,7 +181,7 @@ def test_the_global_policy_holds_by_default_and_survives_an_error():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         assert tiny_unet().get_layer("decoder1_conv1").compute_dtype == "bfloat16"
-        with pytest.raises(ValueError, match="backbone must be one of"):
+        with pytest.raises(ValueError, match="expected backbone of"):
             unet("nothing", weights=None, precision="float32")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
@@ -295,7 +295,7 @@ def test_maps_that_do_not_line_up_are_no_taps():
     assert [output.shape[-1] for output in encoder.outputs] == [4, 5, 6, 7, 8]
 
     shallow = keras.Model(images, keras.layers.Conv2D(8, 2, strides=2)(images), name="shallow")
-    with pytest.raises(ValueError, match=r"strides 4, 8, 16 and 32\. Received: shallow without stride 4"):
+    with pytest.raises(ValueError, match=r"shallow: expected .* strides 4, 8, 16 and 32\. Received: strides=\(2,\)"):
         unet(shallow)
 
 
@@ -324,27 +324,29 @@ def test_without_a_network_the_error_says_what_to_fetch(monkeypatch):
         raise Exception("URL fetch failure")  # noqa: TRY002 (what Keras raises)
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
-    with pytest.raises(InputError, match=r"cannot fetch https://.*resnet34_imagenet_1000_no_top\.h5: .*--weights FILE"):
+    with pytest.raises(InputError, match=r"^https://.*resnet34_imagenet_1000_no_top\.h5: expected .*--weights=FILE"):
         unet("resnet34")
 
 
 def test_imagenet_weights_that_do_not_exist():
-    with pytest.raises(InputError, match=r"'tiny' has no ImageNet weights: pass weights=None"):
+    with pytest.raises(
+        InputError, match=r"tiny: expected weights=None \(--weights=none\) .*Received: weights='imagenet'"
+    ):
         unet("tiny")
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"backbone": "resnet"}, r"backbone must be one of vgg16, .*Received: 'resnet'"),
+        ({"backbone": "resnet"}, r"expected backbone of vgg16, .*Received: backbone='resnet'"),
         (
             {"input_shape": (64, 64)},
-            r"input_shape must be \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
+            r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
         ),
         ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
-        ({"decoder_filters": (8, 8)}, r"decoder_filters must be 5 numbers\. Received: decoder_filters=\(8, 8\)"),
-        ({"precision": "float16"}, r"precision must be one of float32, .*Received: precision='float16'"),
-        ({"input_scaling": "imagenet"}, r"scaling must be one of .*Received: scaling='imagenet'"),
+        ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters\. Received: decoder_filters=\(8, 8\)"),
+        ({"precision": "float16"}, r"expected precision of float32, .*Received: precision='float16'"),
+        ({"input_scaling": "imagenet"}, r"expected scaling of .*Received: scaling='imagenet'"),
     ],
 )
 def test_wrong_arguments_are_named(options, match):

@@ -150,12 +150,18 @@ def test_batch_equals_each_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"interpolation": "cubic"}, "interpolation must be 'bilinear' or 'nearest'. Received: interpolation='cubic'"),
-        ({"fill_mode": "wrap"}, "fill_mode must be 'constant' or 'reflect'. Received: fill_mode='wrap'"),
-        ({"images": photographs()[0]}, r"images must be \[B, H, W, C\], float32 for bilinear.*shape=\(23, 31, 2\)"),
-        ({"images": np.zeros((3, 4, 4, 1), np.uint8)}, "float32 for bilinear interpolation. Received: dtype=uint8"),
-        ({"matrices": skewed_matrices(2)}, r"matrices must be float32 \[3, 2, 3\]. Received.*shape=\(2, 2, 3\)"),
-        ({"matrices": skewed_matrices().astype(np.float64)}, "matrices must be float32 .*dtype=float64"),
+        (
+            {"interpolation": "cubic"},
+            "expected interpolation of 'bilinear' or 'nearest'. Received: interpolation='cubic'",
+        ),
+        ({"fill_mode": "wrap"}, "expected fill_mode of 'constant' or 'reflect'. Received: fill_mode='wrap'"),
+        ({"images": photographs()[0]}, r"expected float32 images \[B, H, W, C\] for bilinear.*shape=\(23, 31, 2\)"),
+        (
+            {"images": np.zeros((3, 4, 4, 1), np.uint8)},
+            r"float32 images \[B, H, W, C\] for bilinear interpolation. Received: dtype=uint8",
+        ),
+        ({"matrices": skewed_matrices(2)}, r"expected float32 matrices \[3, 2, 3\]. Received.*shape=\(2, 2, 3\)"),
+        ({"matrices": skewed_matrices().astype(np.float64)}, "expected float32 matrices .*dtype=float64"),
     ],
 )
 def test_wrong_warp_arguments_are_refused(arguments, message):
@@ -165,16 +171,20 @@ def test_wrong_warp_arguments_are_refused(arguments, message):
 
 
 def test_a_fill_value_outside_uint8_is_refused():
-    with pytest.raises(ValueError, match=r"fill_value must be a whole number in 0\.\.255 for uint8"):
+    with pytest.raises(ValueError, match=r"expected fill_value, a whole number in 0\.\.255 for uint8"):
         ops.warp_affine(np.zeros((3, 4, 4, 1), np.uint8), skewed_matrices(), interpolation="nearest", fill_value=0.5)
 
 
 def test_wrong_matrix_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"must be of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"expected .* and flip of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\)"
+    ):
         ops.affine_matrices([0.0], zoom=1.0, flip=[False], image_size=(4, 4))
-    with pytest.raises(ValueError, match=r"must be of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"expected .* and flip of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\)"
+    ):
         ops.affine_matrices([0.0, 1.0], zoom=[1.0], flip=[False], image_size=(4, 4))
-    with pytest.raises(ValueError, match=r"image_size must be \(height, width\).*Received: image_size=\(0, 4\)"):
+    with pytest.raises(ValueError, match=r"expected image_size \(height, width\).*Received: image_size=\(0, 4\)"):
         ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(0, 4))
     with pytest.raises(ValueError, match=r"positive integers\. Received: image_size=\(None, 4\)"):
         ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(None, 4))
@@ -230,12 +240,12 @@ def test_nothing_is_drawn_from_ranges_of_one_value():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rotation_degrees": (20, 10)}, r"rotation_degrees must be \(low, high\), 0 <= low <= high. Received: .*20"),
-        ({"rotation_degrees": (-5, 5)}, "rotation_degrees must be"),
-        ({"zoom": 1.0}, "zoom must be in 0 <= zoom < 1. Received: zoom=1.0"),
-        ({"flip_probability": 1.5}, "flip_probability must be in 0..1. Received: flip_probability=1.5"),
-        ({"seeds": seeds(4)[0]}, r"seeds must be int32 \[B, 2\]. Received: dtype=int32, shape=\(2,\)"),
-        ({"seeds": seeds(4).astype(np.int64)}, "seeds must be int32 .* Received: dtype=int64"),
+        ({"rotation_degrees": (20, 10)}, r"expected rotation_degrees \(low, high\), 0 <= low <= high. Received: .*20"),
+        ({"rotation_degrees": (-5, 5)}, "expected rotation_degrees"),
+        ({"zoom": 1.0}, "expected 0 <= zoom < 1. Received: zoom=1.0"),
+        ({"flip_probability": 1.5}, "expected flip_probability in 0..1. Received: flip_probability=1.5"),
+        ({"seeds": seeds(4)[0]}, r"expected int32 seeds \[B, 2\]. Received: dtype=int32, shape=\(2,\)"),
+        ({"seeds": seeds(4).astype(np.int64)}, "expected int32 seeds .* Received: dtype=int64"),
     ],
 )
 def test_wrong_draw_arguments_are_refused(arguments, message):

@@ -113,7 +113,7 @@ def test_batch_equals_each_alone():
 
 @pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), noise((8, 8, 1)), noise((1, 8, 8, 3))])
 def test_other_than_grey_uint8_batches_are_refused(images):
-    with pytest.raises(ValueError, match=r"images must be uint8 \[B, H, W, 1\] with pixels\. Received: dtype="):
+    with pytest.raises(ValueError, match=r"expected uint8 images \[B, H, W, 1\] with pixels\. Received: dtype="):
         ops.clahe(images)
 
 
@@ -125,10 +125,10 @@ def test_batches_without_pixels_are_refused(shape):
 
 @pytest.mark.parametrize("tile_grid", [(0, 8), (8,), (8, 2.5)])
 def test_grids_without_tiles_are_refused(tile_grid):
-    with pytest.raises(ValueError, match=r"tile_grid must be \(rows, columns\).*Received: tile_grid="):
+    with pytest.raises(ValueError, match=r"expected tile_grid \(rows, columns\).*Received: tile_grid="):
         ops.clahe(noise((1, 8, 8, 1)), tile_grid=tile_grid)
 
 
 def test_a_limit_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match=r"clip_limit must be finite\. Received: clip_limit=nan"):
+    with pytest.raises(ValueError, match=r"expected a finite clip_limit\. Received: clip_limit=nan"):
         ops.clahe(noise((1, 8, 8, 1)), clip_limit=float("nan"))

@@ -67,13 +67,13 @@ def test_no_change_draws_one():
 
 def test_wrong_arguments_are_refused():
     images = np.zeros((2, 4, 4, 1), np.float32)
-    with pytest.raises(ValueError, match=r"images must be uint8 \[B, H, W, C\]. Received: dtype=float32"):
+    with pytest.raises(ValueError, match=r"expected uint8 images \[B, H, W, C\]. Received: dtype=float32"):
         ops.to_unit_range(images)
-    with pytest.raises(ValueError, match=r"images must be float32 \[B, H, W, C\].*shape=\(4, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"expected float32 images \[B, H, W, C\].*shape=\(4, 4, 1\)"):
         ops.adjust_brightness(images[0], [1.0])
-    with pytest.raises(ValueError, match=r"factors must be float32 \[2\]. Received: dtype=float32, shape=\(3,\)"):
+    with pytest.raises(ValueError, match=r"expected float32 factors \[2\]. Received: dtype=float32, shape=\(3,\)"):
         ops.adjust_brightness(images, [1.0, 1.0, 1.0])
-    with pytest.raises(ValueError, match=r"brightness must be in 0 <= brightness < 1\. Received: brightness=-0\.1"):
+    with pytest.raises(ValueError, match=r"expected 0 <= brightness < 1\. Received: brightness=-0\.1"):
         ops.draw_brightness(seeds(2), brightness=-0.1)
-    with pytest.raises(ValueError, match=r"seeds must be int32 \[B, 2\]"):
+    with pytest.raises(ValueError, match=r"expected int32 seeds \[B, 2\]"):
         ops.draw_brightness(np.zeros((2, 3), np.int32), brightness=0.1)

@@ -133,10 +133,10 @@ def test_batch_equals_each_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 25}, r"size must be in 1..24, the image's shorter side. Received: size=25"),
-        ({"size": 0}, "size must be in 1..24"),
-        ({"size": 8, "stride": 9}, "stride must be in 1..8, the size, to leave no gaps. Received: stride=9"),
-        ({"size": 8, "stride": 0}, "stride must be in 1..8"),
+        ({"size": 25}, r"expected size in 1..24, the image's shorter side. Received: size=25"),
+        ({"size": 0}, "expected size in 1..24"),
+        ({"size": 8, "stride": 9}, "expected stride in 1..8, the size, to leave no gaps. Received: stride=9"),
+        ({"size": 8, "stride": 0}, "expected stride in 1..8"),
     ],
 )
 def test_grids_that_do_not_fit_are_refused(options, message):
@@ -145,7 +145,7 @@ def test_grids_that_do_not_fit_are_refused(options, message):
 
 
 def test_images_of_another_rank_or_unknown_size_are_refused():
-    with pytest.raises(ValueError, match=r"images must be \[B, H, W, C\] with known H, W and C. Received: shape="):
+    with pytest.raises(ValueError, match=r"expected images \[B, H, W, C\] with known H, W and C. Received: shape="):
         ops.extract_patches(photographs((24, 24))[0], size=8)
     traced = tf.function(lambda batch: ops.extract_patches(batch, size=8))
     with pytest.raises(ValueError, match=r"Received: shape=\(None, None, 24, 1\)"):
@@ -155,15 +155,19 @@ def test_images_of_another_rank_or_unknown_size_are_refused():
 @pytest.mark.parametrize(
     ("patches", "options", "message"),
     [
-        (np.zeros((1, 8, 8, 8, 1)), {"image_size": 24}, r"patches must be 3 x 3 = 9 for image_size=\(24, 24\), size=8"),
-        (np.zeros((1, 9, 8, 6, 1)), {"image_size": 24}, r"patches must be \[B, N, size, size, C\] with known sizes"),
-        (np.zeros((9, 8, 8, 1)), {"image_size": 24}, r"patches must be \[B, N, size, size, C\]"),
-        (np.zeros((1, 9, 8, 8, 1)), {"image_size": 24, "window": "hann"}, "window must be 'uniform' or 'gaussian'"),
-        (np.zeros((1, 9, 8, 8, 1)), {"image_size": (24, 7)}, "size must be in 1..7"),
+        (
+            np.zeros((1, 8, 8, 8, 1)),
+            {"image_size": 24},
+            r"expected 3 x 3 = 9 patches for image_size=\(24, 24\), size=8",
+        ),
+        (np.zeros((1, 9, 8, 6, 1)), {"image_size": 24}, r"expected patches \[B, N, size, size, C\] with known sizes"),
+        (np.zeros((9, 8, 8, 1)), {"image_size": 24}, r"expected patches \[B, N, size, size, C\]"),
+        (np.zeros((1, 9, 8, 8, 1)), {"image_size": 24, "window": "hann"}, "expected window of 'uniform' or 'gaussian'"),
+        (np.zeros((1, 9, 8, 8, 1)), {"image_size": (24, 7)}, "expected size in 1..7"),
         (
             np.zeros((1, 9, 8, 8, 1), np.uint8),
             {"image_size": 16, "stride": 4},
-            "must be float32. Received: dtype=uint8",
+            "expected float32 patches where they overlap. Received: dtype=uint8",
         ),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_run_that_never_began_leaves_no_settings_behind(run, monkeypatch):
 
 def test_the_final_model_is_the_best_epoch_s(run):
     folder = run(epochs=5, learning_rate=1e-2)
-    best = max(rows(folder), key=lambda row: row["val_dice"])
+    best = min(rows(folder), key=lambda row: row["val_loss"])
     split = dataset.Split(rundir.read_flags(folder)[0].records_dir, "val")
     predictor = Predictor.load(folder)
     scores = []
