@@ -7,6 +7,7 @@ or TensorFlow; messages speak of flags, as that is where most values come from. 
 
 import dataclasses
 import math
+import typing
 from typing import Any, Literal
 
 Mode = Literal["whole", "patch"]
@@ -22,6 +23,14 @@ def _check(condition: bool, expected: str, **received: object) -> None:
     if not condition:
         came = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise ValueError(f"expected {expected}. Received: {came}")
+
+
+def _check_choices(config: Any) -> None:
+    """Check every field that has a fixed set of values."""
+    for field in dataclasses.fields(config):
+        choices = typing.get_args(field.type) if typing.get_origin(field.type) is Literal else ()
+        value = getattr(config, field.name)
+        _check(not choices or value in choices, f"{field.name} of {', '.join(choices)}", **{field.name: value})
 
 
 def _check_positive(**numbers: float) -> None:
@@ -89,6 +98,7 @@ class ConvertConfig:
     strict: bool = setting("stop at the first bad file instead of listing it in rejected.csv", False)
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         _check(
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
@@ -122,6 +132,7 @@ class InputConfig:
     cache: Literal["memory", "none"] = setting("keep decoded examples in memory after the first epoch", "memory")
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         _check(
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
@@ -144,6 +155,7 @@ class PreprocessConfig:
     preprocess_on: Literal["device", "host"] = setting("where this stage runs; the numbers are the same", "device")
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         _check_positive(patch_size=self.patch_size)
         _check_not_negative(clip_limit=self.clip_limit)
         _check(
@@ -177,6 +189,7 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         _check(
             len(self.decoder_filters) == 5 and min(self.decoder_filters) >= 1,
             "five decoder_filters, each at least 1",
@@ -202,6 +215,9 @@ class TrainConfig:
     overlays: int = setting("validation cases drawn for TensorBoard after each epoch", 4)
 
     def __post_init__(self) -> None:
+        # TensorFlow takes a checkpoint's path for a pattern
+        _check(not set("[]*?") & set(self.run_dir), "run_dir without any of [ ] * ?", run_dir=self.run_dir)
+        _check_choices(self)
         _check_positive(epochs=self.epochs, learning_rate=self.learning_rate)
         _check_not_negative(
             warmup_epochs=self.warmup_epochs,

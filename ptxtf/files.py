@@ -33,7 +33,8 @@ def atomic(path: pathlib.Path | str) -> Iterator[pathlib.Path]:
 def write_text(path: pathlib.Path | str, text: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # file names need not be UTF-8; what is not is written as \udcXX
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: pathlib.Path | str, content: bytes) -> None:

@@ -8,6 +8,7 @@ build on one another. A later flag wins.
 
 import dataclasses
 import importlib
+import io
 import os
 import pathlib
 import re
@@ -35,8 +36,11 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
         arguments: what the positional arguments are, for --help; empty: none are allowed.
         tensorflow: whether `main` needs TensorFlow, which is then imported without its start-up messages.
 
-    Exits with 0 when `main` returns, 2 on an `InputError`, 130 when interrupted.
+    Exits with 0 when `main` returns, 2 on an `InputError` or a path that cannot be read or written, 130 when
+    interrupted.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else pathlib.Path(sys.argv[0]).name
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
@@ -51,6 +55,12 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
         main(*instances, *([rest] if arguments else []))
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        where = os.fsdecode(error.filename)
+        print(f"{name}: {where}: expected a path that can be used. Received: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{name}: stopped; what was finished is kept", file=sys.stderr)
@@ -74,6 +84,8 @@ def parse(argv: Sequence[str], *configs: type) -> tuple[list[Any], list[str]]:
     tokens = list(_expand(argv, origin="command line", seen=()))
     origins = {token.lstrip("-").split("=")[0]: origin for token, origin in tokens if token.startswith("-")}
     try:
+        if "undefok" in origins:  # absl's own, which would let unknown flags pass
+            raise absl_flags.UnrecognizedFlagError("undefok")
         rest = values(["", *(token for token, _ in tokens)])[1:]
     except absl_flags.UnrecognizedFlagError as error:
         raise InputError(
@@ -156,7 +168,11 @@ def _expand(argv: Sequence[str], *, origin: str, seen: tuple[pathlib.Path, ...])
             continue
         name = token.partition("=")[2] if "=" in token else next(rest, "")
         path = _find(name, origin=origin, seen=seen)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: expected a flag file in UTF-8. Received: other bytes") from None
+        for number, line in enumerate(lines, start=1):
             text = line.strip()
             if text and not text.startswith("#"):
                 yield from _expand([text], origin=f"{path}:{number}", seen=(*seen, path))

@@ -23,7 +23,7 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.weights.h5"
 TENSORBOARD = "tensorboard"
 
-_FREE = {"run_dir", "records_dir", "epochs", "cache", "overlays", "preprocess_on", "xla"}
+_FREE = {"run_dir", "epochs", "overlays", "preprocess_on", "xla"}
 """Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
 
@@ -42,13 +42,7 @@ def is_begun(run_dir: pathlib.Path) -> bool:
 
 
 def write_flags(run_dir: pathlib.Path, settings: Settings) -> None:
-    """Write run.flags; where the run is begun, check that it goes on with the settings it was started with.
-
-    Raises:
-        InputError: a setting that shapes the result differs.
-    """
-    if is_begun(run_dir):
-        _check_same(run_dir, read_flags(run_dir), settings)
+    """Write run.flags."""
     files.write_text(run_dir / FLAGS, flags.to_flagfile(*settings))
 
 
@@ -65,7 +59,13 @@ def read_flags(run_dir: pathlib.Path | str) -> Settings:
     return Settings(*stages)
 
 
-def _check_same(run_dir: pathlib.Path, old: Settings, new: Settings) -> None:
+def check_same(run_dir: pathlib.Path, new: Settings) -> None:
+    """Check that a begun run goes on with the settings it was started with.
+
+    Raises:
+        InputError: a setting that shapes the result differs, or there is no run.flags.
+    """
+    old = read_flags(run_dir)
     # a schedule's shape depends on its length
     free = _FREE if old.training.schedule == "constant" else _FREE - {"epochs"}
     was, now = ({name: value for stage in run for name, value in vars(stage).items()} for run in (old, new))

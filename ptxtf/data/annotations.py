@@ -150,9 +150,9 @@ def _lines(path: pathlib.Path | str) -> Iterator[tuple[int, str]]:
 
 def _labels(path: pathlib.Path | str) -> Iterator[tuple[int, str, str]]:
     """Yield (line number, image id, run-length text) of each row below the header, if there is one."""
-    for number, row in _lines(path):
+    for place, (number, row) in enumerate(_lines(path)):
         image_id, _, text = (field.strip(' "') for field in row.partition(","))
-        if number == 1 and not any(map(str.isdigit, row)):  # every row has a digit, if only that of -1
+        if place == 0 and not any(map(str.isdigit, row)):  # every row has a digit, if only that of -1
             if "," in text:
                 raise InputError(f"{path}: expected two columns, image id and run lengths. Received: header={row!r}")
             continue

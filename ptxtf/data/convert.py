@@ -82,6 +82,12 @@ def convert(config: ConvertConfig) -> Conversion:
     patients = _hash_patients(cases, _patient_key(config))
     written, unreadable = _write_shards(plan, inventory, patients, directory, config)
     rejected = (*inventory.rejected, *unreadable)
+    files.write_csv(directory / "rejected.csv", ["name", "reason"], map(dataclasses.astuple, rejected))
+    if not any(shard.images for shard in written.values()):
+        raise InputError(
+            f"{config.dicom_dir}: expected images that can be used (see {directory / 'rejected.csv'}; without "
+            f"positives no healthy ones are kept either, unless --balance=0). Received: none of {len(inventory.paths)}"
+        )
     manifest = shards.Manifest(
         schema_version=shards.SCHEMA_VERSION,
         image_size=config.image_size,
@@ -91,7 +97,6 @@ def convert(config: ConvertConfig) -> Conversion:
         versions={name: importlib.metadata.version(name) for name in ("tensorflow", "pydicom", "numpy")}
         | {"ptxtf": ptxtf.__version__, "opencv": cv2.__version__},
     )
-    files.write_csv(directory / "rejected.csv", ["name", "reason"], map(dataclasses.astuple, rejected))
     shards.write_manifest(directory, manifest)
     patients_known = len({case.patient for case in cases}) < len(cases)
     return Conversion(
@@ -203,6 +208,8 @@ def _write_shards(
 ) -> tuple[dict[str, shards.Shard], list[Rejected]]:
     """Write every shard that an earlier run of the same conversion has not finished."""
     directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob(".*.part.*.tfrecord"):  # of a run that was killed
+        leftover.unlink()
     fingerprint = _fingerprint(plan, inventory, patients, config)
     written, rejected = _resume(directory, fingerprint)
     missing = {name: cases for parts in plan.values() for name, cases in parts.items() if name not in written}

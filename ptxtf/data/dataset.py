@@ -8,8 +8,9 @@ An example's seed depends on the data set's seed, the epoch and the image id onl
 whatever the batch size, the order, the number of workers, or a restart.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -65,6 +66,18 @@ def examples(
     return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
 
 
+@contextlib.contextmanager
+def readable(directory: pathlib.Path | str) -> Iterator[None]:
+    """Turn what TensorFlow says of damaged records into an InputError that names their folder."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
+        raise InputError(
+            f"{directory}: expected whole records; `python -m tools.check_tfrecords` names the bad one. "
+            f"Received: {error.message}"
+        ) from None
+
+
 class Split:
     """One split, read for training or validation, decoded once and kept in memory.
 
@@ -99,7 +112,7 @@ class Split:
 
     def steps(self, batch_size: int) -> int:
         """Return the number of training batches in an epoch; raise InputError where not even one is full."""
-        if self.images < batch_size:
+        if not 0 < batch_size <= self.images:
             raise InputError(
                 f"expected at least --batch_size={batch_size} images in the training split. Received: {self.images}"
             )
@@ -119,6 +132,8 @@ class Split:
             Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
             "seed": int32 [B, 2]}.
         """
+        if batch_size < 1:
+            raise ValueError(f"expected a batch_size above 0. Received: batch_size={batch_size}")
         epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
         dataset = self._examples
         if training:

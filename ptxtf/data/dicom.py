@@ -294,11 +294,26 @@ def _is_inverted(dataset: pydicom.Dataset) -> bool:
 
 
 def _jpeg_stream(dataset: pydicom.Dataset) -> bytes | None:
-    """Return the first frame's JPEG Baseline stream, without padding; None for other transfer syntaxes."""
+    """Return the first frame's JPEG Baseline stream, without padding and comments; None for other transfer syntaxes."""
     if dataset.file_meta.TransferSyntaxUID != uid.JPEGBaseline8Bit:
         return None
     frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    return frame[: frame.rfind(_JPEG_END) + len(_JPEG_END)] if _JPEG_END in frame else frame
+    return _without_comments(frame[: frame.rfind(_JPEG_END) + len(_JPEG_END)] if _JPEG_END in frame else frame)
+
+
+def _without_comments(stream: bytes) -> bytes:
+    """Return a JPEG stream without its comment and application segments, which may tell whose film it is.
+
+    APP0 (JFIF) and APP14 (Adobe) stay, as decoders read the colour space from them (ITU-T T.81 annex B).
+    """
+    kept, at = [stream[:2]], 2
+    while at + 4 <= len(stream) and stream[at] == 0xFF and stream[at + 1] != 0xDA:  # up to the start of scan
+        end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+        marker = stream[at + 1]
+        if marker != 0xFE and (marker in (0xE0, 0xEE) or not 0xE0 <= marker <= 0xEF):
+            kept.append(stream[at:end])
+        at = end
+    return b"".join([*kept, stream[at:]])
 
 
 def _decode_jpeg(stream: bytes, shape: tuple[int, int], path: pathlib.Path | str) -> np.ndarray:
@@ -319,10 +334,20 @@ def _shown(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     if _is_8_bit(dataset):
         grey = stored.astype(np.uint8)
     else:
-        values, black, white = _values_of_interest(apply_modality_lut(stored, dataset), dataset)
-        shares = (values - black) / ((white - black) or 1)  # all values alike: black
-        grey = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+        grey = stretch(*_values_of_interest(apply_modality_lut(stored, dataset), dataset))
     return 255 - grey if _is_inverted(dataset) else grey
+
+
+def robust_range(values: np.ndarray) -> tuple[float, float]:
+    """Return which values are shown black and white where nobody says it: the percentiles 0.5 and 99.5."""
+    black, white = np.percentile(values, _PERCENTILES)
+    return float(black), float(white)
+
+
+def stretch(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """Return values [H, W] as uint8 grey levels, `black` as 0 and `white` as 255."""
+    shares = (values - black) / ((white - black) or 1)  # all values alike: black
+    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
 
 
 def _values_of_interest(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[np.ndarray, float, float]:
@@ -337,8 +362,7 @@ def _values_of_interest(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[n
         with np.errstate(over="ignore"):  # SIGMOID: exp(inf), and one over it
             black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
             return apply_windowing(values, dataset), black, white
-    black, white = np.percentile(values, _PERCENTILES)
-    return values, black, white
+    return values, *robust_range(values)
 
 
 def _voi_table(dataset: pydicom.Dataset) -> tuple[int, np.ndarray]:

@@ -13,16 +13,12 @@ them.
 import dataclasses
 import functools
 import hashlib
-import multiprocessing
-import os
 import pathlib
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ptxtf import files
 from ptxtf.data import dicom, rle
@@ -38,6 +34,7 @@ from ptxtf.data.phantom_film import (
     draw_tissue,
     expose,
 )
+from ptxtf.data.workers import ordered_map
 
 SMALLEST = 64
 """The least size, in pixels: below it the thinnest pneumothorax has no pixel left."""
@@ -239,7 +236,8 @@ def write_dataset(
     entries = _entries(
         _classes(count, positive_share, rng), _nih_names(count, images_per_patient, rng), seed=seed, size=size
     )
-    rows = list(tqdm(_written(entries, directory, workers), "phantoms", count, unit="image", disable=None))
+    write = functools.partial(_write_image, directory=directory)
+    rows = list(ordered_map(write, entries, workers=workers, title="phantoms", unit="image"))
     files.write_csv(directory / "patient-map.csv", ("Kaggle_ID", "NIH_ID"), ((e.image_id, e.nih_name) for e in entries))
     annotations = directory / "train-rle.csv"
     files.write_csv(annotations, ("ImageId", " EncodedPixels"), _label_rows(entries, rows, rng))
@@ -284,18 +282,6 @@ def _entries(classes: Iterable[bool], nih_names: Iterable[str], *, seed: int, si
 def _number(*key: object) -> int:
     """Return 128 bits that depend on nothing but the key; the version and variant bits make them a UUID."""
     return uuid.UUID(bytes=hashlib.sha256(repr(key).encode()).digest()[:16], version=4).int
-
-
-def _written(entries: list[_Entry], directory: pathlib.Path, workers: int) -> Iterator[list[str]]:
-    """Write the images, in order, and yield the label rows of each."""
-    write = functools.partial(_write_image, directory=directory)
-    workers = min(workers or os.cpu_count() or 1, len(entries))
-    if workers == 1:
-        yield from map(write, entries)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy the caller's TensorFlow threads' locks
-    with ProcessPoolExecutor(workers, spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(write, entries, chunksize=4)
 
 
 def _write_image(entry: _Entry, directory: pathlib.Path) -> list[str]:

@@ -46,6 +46,8 @@ class Manifest:
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return the shards of a split, or of several: "fold1+fold2"."""
         names = split.split("+")
+        if len(set(names)) < len(names):
+            raise InputError(f"expected each split once. Received: split={split!r}")
         for name in names:
             if name not in self.splits:
                 raise InputError(f"expected a split of {', '.join(self.splits)}. Received: split={name!r}")
@@ -106,9 +108,23 @@ def read_manifest(directory: pathlib.Path | str) -> Manifest:
         )
     try:
         splits = {name: tuple(Shard(**shard) for shard in shards) for name, shards in content.pop("splits").items()}
-        return Manifest(splits=splits, **content)
+        manifest = Manifest(splits=splits, **content)
+        _check_types(manifest)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected the keys of a ptxtf data set. Received: {error}") from None
+    return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raise TypeError for values that no conversion writes."""
+    parts = [part for parts in manifest.splits.values() for part in parts]
+    numbers = [manifest.image_size, *(part.images for part in parts), *(part.positives for part in parts)]
+    if not manifest.splits or not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise TypeError("splits without whole numbers of images")
+    if manifest.encoding not in ("raw", "png", "source") or any(
+        pathlib.Path(part.name).name != part.name for part in parts
+    ):
+        raise TypeError("another encoding, or shards in another folder")
 
 
 def write_manifest(directory: pathlib.Path | str, manifest: Manifest) -> pathlib.Path:

@@ -6,13 +6,18 @@ and its module should not load TensorFlow.
 
 import collections
 import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import cv2
 import tqdm
+
+from ptxtf.errors import InputError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -48,7 +53,7 @@ def _pooled(function: Callable[[_Item], _Result], items: Sequence[_Item], worker
     """Keep the workers a little ahead of the reader, so that results do not pile up in memory."""
     pending: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
     with concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+        workers, multiprocessing.get_context("spawn"), initializer=_start
     ) as executor:
         try:
             for item in items:
@@ -57,5 +62,23 @@ def _pooled(function: Callable[[_Item], _Result], items: Sequence[_Item], worker
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except concurrent.futures.process.BrokenProcessPool:
+            raise InputError(
+                "expected worker processes that live; give fewer --workers where memory is short. Received: one that "
+                "was killed"
+            ) from None
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    """Prepare a worker: one thread of its own, and an end when its parent has ended, even by a kill."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -13,7 +13,7 @@ import tqdm
 
 from ptxtf import files, pictures
 from ptxtf.config import EvaluateConfig, MaskConfig
-from ptxtf.data.dataset import examples
+from ptxtf.data.dataset import examples, readable
 from ptxtf.errors import InputError
 from ptxtf.evaluation import report, scores
 from ptxtf.inference import masks
@@ -39,9 +39,27 @@ def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
     Raises:
         InputError: no finished run, no records, an unknown or empty split.
     """
+    directory = pathlib.Path(config.output_dir)
+    directory.mkdir(parents=True, exist_ok=True)
     predictor = Predictor.load(config.run_dir)
     dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
-    rows = [
+    with readable(config.records_dir):
+        rows = _score(predictor, dataset, config, rule)
+    if not rows:
+        raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
+    summary = scores.summarize(rows, resamples=config.bootstrap, seed=config.seed)
+    gallery = _draw_gallery(predictor, dataset, choose_gallery(rows, config.gallery), rule)
+    settings = {**dataclasses.asdict(config), **dataclasses.asdict(rule)}
+    _write_rows(directory / "images.csv", rows)
+    files.write_json(directory / "scores.json", {"summary": _plain(summary), "settings": settings})
+    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings))
+    return Evaluation(directory, summary)
+
+
+def _score(
+    predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: MaskConfig
+) -> list[scores.ImageScore]:
+    return [
         scores.score(
             case["mask"],
             masks.decide(probabilities, rule),
@@ -51,16 +69,6 @@ def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
         )
         for case, probabilities in _predict(predictor, dataset, config.batch_size, title="scoring")
     ]
-    if not rows:
-        raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
-    summary = scores.summarize(rows, resamples=config.bootstrap, seed=config.seed)
-    gallery = _draw_gallery(predictor, dataset, choose_gallery(rows, config.gallery), rule)
-    directory = pathlib.Path(config.output_dir)
-    settings = {**dataclasses.asdict(config), **dataclasses.asdict(rule)}
-    _write_rows(directory / "images.csv", rows)
-    files.write_json(directory / "scores.json", {"summary": _plain(summary), "settings": settings})
-    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings))
-    return Evaluation(directory, summary)
 
 
 def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[scores.ImageScore, str]]:

@@ -13,11 +13,17 @@ import numpy as np
 from ptxtf.data import dicom
 from ptxtf.errors import InputError
 
+WRITTEN_ENDINGS = ("_mask.png", "_overlay.png")
+"""How the pictures end that a prediction writes."""
+
 _PICTURES = {".png", ".jpg", ".jpeg"}
+_FLAGS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def find(names: Sequence[str]) -> list[pathlib.Path]:
     """Return the files that are named, and all DICOM, PNG and JPEG files in the folders that are.
+
+    What an earlier prediction wrote into such a folder is left out.
 
     Raises:
         InputError: a name that does not exist, or nothing found.
@@ -26,8 +32,10 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     for name in names:
         path = pathlib.Path(name)
         if path.is_dir():
-            pictures = [inner for inner in path.rglob("*") if inner.suffix.lower() in _PICTURES]
-            found.extend(sorted({*dicom.find(path), *pictures}))
+            pictures = [inner for inner in path.rglob("*") if inner.suffix.lower() in _PICTURES and inner.is_file()]
+            found.extend(
+                inner for inner in sorted({*dicom.find(path), *pictures}) if not inner.name.endswith(WRITTEN_ENDINGS)
+            )
         elif path.is_file():
             found.append(path)
         else:
@@ -40,13 +48,22 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
 def read(path: pathlib.Path) -> tuple[str, np.ndarray]:
     """Return image id and pixels, uint8 [H, W], of one file.
 
+    A picture of 16 bits is shown as a DICOM without a window is: percentiles 0.5 and 99.5 become black and white. An
+    orientation that a camera noted in a JPEG is ignored, so that the mask fits the stored pixels.
+
     Raises:
         InputError: the file cannot be read.
     """
     if path.suffix.lower() not in _PICTURES:
         radiograph = dicom.read(path)
         return radiograph.image_id, radiograph.pixels
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
+    try:
+        content = np.fromfile(path, np.uint8)
+        pixels = cv2.imdecode(content, _FLAGS) if content.size else None
+    except (OSError, cv2.error) as error:
+        raise InputError(f"{path}: expected a PNG or JPEG picture. Received: {error}") from None
     if pixels is None:
         raise InputError(f"{path}: expected a PNG or JPEG picture. Received: bytes that OpenCV cannot decode")
+    if pixels.dtype != np.uint8:
+        pixels = dicom.stretch(pixels, *dicom.robust_range(pixels))
     return path.stem, pixels

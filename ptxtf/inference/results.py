@@ -8,6 +8,7 @@ rejected.csv            files that could not be read, each with the reason
 """
 
 import dataclasses
+import hashlib
 import itertools
 import pathlib
 import re
@@ -22,6 +23,8 @@ from ptxtf.data import rle
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks, radiographs
 from ptxtf.inference.predictor import Predictor
+
+_LONGEST = 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +53,14 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
     paths = radiographs.find(names)
     predictor = Predictor.load(config.run_dir)
     directory = pathlib.Path(config.output_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    batch_size = min(config.batch_size, len(paths))
     found: list[findings.Finding] = []
     encoded: list[tuple[str, str]] = []
     rejected: list[tuple[pathlib.Path, str]] = []
     with tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar:
-        for group in _groups(_read(paths, rejected), config.batch_size):
-            for film, probabilities in zip(group, _probabilities(predictor, group, config.batch_size), strict=False):
+        for group in _groups(_read(paths, rejected), batch_size):
+            for film, probabilities in zip(group, _probabilities(predictor, group, batch_size), strict=False):
                 mask = masks.decide(probabilities, rule)
                 found.append(findings.describe(mask, probabilities, image_id=film.image_id, path=film.path))
                 encoded.append((film.image_id, rle.encode(mask)))
@@ -79,12 +84,18 @@ def _read(paths: Sequence[pathlib.Path], rejected: list[tuple[pathlib.Path, str]
         except InputError as error:
             rejected.append((path, str(error)))
             continue
-        name = re.sub(r"[^\w.-]", "_", image_id)
+        name = _file_name(image_id)
         if name in seen:
             rejected.append((path, f"{path}: expected each image id once. Received: {image_id}, as {seen[name]}"))
             continue
         seen[name] = path
         yield _Film(path, image_id, name, pixels)
+
+
+def _file_name(image_id: str) -> str:
+    """Return an image id as it may stand in a file name: no odd characters, and not too long."""
+    name = re.sub(r"[^\w.-]", "_", image_id)
+    return name if len(name.encode()) <= _LONGEST else f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:

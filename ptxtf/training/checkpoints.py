@@ -41,18 +41,26 @@ class RunState:
         """Lowest validation loss so far; infinity before the first."""
         return float(self._best)
 
-    def restore(self) -> bool:
-        """Load the newest checkpoint; return whether there was one."""
-        if self._manager.latest_checkpoint is None:
-            return False
+    def restore(self, *, epochs: int) -> None:
+        """Load the newest checkpoint of a run that is to have `epochs` epochs.
+
+        Raises:
+            InputError: there is none, it is damaged, of another network, or of more epochs.
+        """
+        path = self._manager.latest_checkpoint
+        if path is None:
+            folder = self._run_dir / rundir.CHECKPOINTS
+            raise InputError(f"{folder}: expected a checkpoint and its index, as the run is begun. Received: none")
         try:
-            self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            self._manager.checkpoint.restore(path).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise InputError(
-                f"{self._manager.latest_checkpoint}: expected a checkpoint of this network. "
-                f"Received: {str(error).splitlines()[0]}"
+                f"{path}: expected a whole checkpoint of this network. Received: {str(error).splitlines()[0]}"
             ) from None
-        return True
+        if self.epoch > epochs:
+            raise InputError(
+                f"{self._run_dir}: expected --epochs of at least {self.epoch}. Received: --epochs={epochs}"
+            )
 
     def save(self, *, val_loss: float | None) -> None:
         """Note one more finished epoch; keep its weights if its validation loss is the lowest (None: no validation).
@@ -67,9 +75,17 @@ class RunState:
         self._manager.save(checkpoint_number=self._epoch)
 
     def finish(self) -> pathlib.Path:
-        """Write model.keras with the best weights and return its path."""
-        if (self._run_dir / rundir.BEST).exists():
-            self._model.load_weights(self._run_dir / rundir.BEST)
+        """Write model.keras with the best weights and return its path.
+
+        Raises:
+            InputError: the best weights are gone or damaged.
+        """
+        best = self._run_dir / rundir.BEST
+        if self.best < float("inf"):
+            try:
+                self._model.load_weights(best)
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"{best}: expected the weights of the best epoch. Received: {error}") from None
         path = self._run_dir / rundir.MODEL
         with files.atomic(path) as temporary:
             self._model.save(temporary)

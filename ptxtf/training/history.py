@@ -5,16 +5,27 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from ptxtf import files, rundir
+from ptxtf.errors import InputError
 
 
 def read(run_dir: pathlib.Path, *, epochs: int) -> list[dict[str, float]]:
-    """Return the rows of the first `epochs` epochs; later ones belong to a pass that was not finished."""
+    """Return the rows of the first `epochs` epochs; later ones belong to a pass that was not finished.
+
+    Raises:
+        InputError: the file lacks rows, or holds other things than numbers.
+    """
     path = run_dir / rundir.HISTORY
-    if not path.exists():
+    if not epochs:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return [row for row in rows if row["epoch"] <= epochs]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        found = [row for row in rows if row["epoch"] <= epochs]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: expected a table of numbers with one row per epoch. Received: {error}") from None
+    if len(found) != epochs:
+        raise InputError(f"{path}: expected a row for each of {epochs} finished epochs. Received: {len(found)}")
+    return found
 
 
 def write(run_dir: pathlib.Path, rows: Sequence[Mapping[str, float]]) -> None:

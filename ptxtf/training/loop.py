@@ -14,7 +14,7 @@ import tqdm
 
 from ptxtf import forward, models, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
-from ptxtf.data.dataset import Split
+from ptxtf.data.dataset import Split, readable
 from ptxtf.errors import InputError
 from ptxtf.training import checkpoints, history, losses, metrics, schedules, steps, watch
 
@@ -48,6 +48,7 @@ def train(
     train_split = _open(inputs, inputs.train_split)
     val_split = _open(inputs, inputs.val_split) if inputs.val_split else None
     inputs = dataclasses.replace(inputs, image_size=train_split.image_size)  # run.flags tells what "as stored" was
+    settings = rundir.Settings(inputs, preprocessing, network, training)
     steps_per_epoch = train_split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
 
     keras.utils.set_random_seed(training.seed)
@@ -64,15 +65,19 @@ def train(
         functions = steps.build(
             model, logits_of, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
         )
-    rundir.write_flags(run_dir, rundir.Settings(inputs, preprocessing, network, training))
-    if state.restore():
+    if begun:
+        rundir.check_same(run_dir, settings)
+        state.restore(epochs=training.epochs)
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
+    rundir.write_flags(run_dir, settings)
     run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
-    cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
+    with readable(inputs.records_dir):
+        cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
     events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
     for epoch in range(state.epoch, training.epochs):
-        rows.append(_train_and_validate(run, epoch))
+        with readable(inputs.records_dir):
+            rows.append(_train_and_validate(run, epoch))
         history.write(run_dir, rows)
         events.epoch(rows[-1])
         state.save(val_loss=rows[-1].get("val_loss"))

@@ -219,13 +219,13 @@ def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatc
 
 
 def test_a_patch_larger_than_the_image_is_refused(run):
-    with pytest.raises(InputError, match=r"expected --patch_size up to the image size, 64. Received: 128"):
+    with pytest.raises(InputError, match=r"expected --patch_size up to the image size, 64. Received: patch_size=128"):
         run(mode="patch")
 
 
 def test_an_unknown_backbone_is_one_clear_line():
     network = config.ModelConfig(backbone="resnet33")
-    with pytest.raises(InputError, match=r"expected --backbone of vgg16, .* Received: 'resnet33'"):
+    with pytest.raises(InputError, match=r"expected --backbone of vgg16, .* Received: backbone='resnet33'"):
         loop.build_model(network)
 
 
