@@ -157,6 +157,29 @@ def test_what_is_not_there_is_one_line_and_status_2(argv, start):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("module", ["tools.make_phantoms", "tools.make_tfrecords"])
+def test_an_output_folder_that_is_a_file_is_one_line(way, tmp_path, module):
+    films = way[0] / "phantoms"
+    (tmp_path / "file").write_text("x")
+    given = [f"--dicom_dir={films / 'dicom'}", f"--annotations={films / 'train-rle.csv'}", "--image_size=64"]
+    given = ["--count=1", "--phantom_size=64"] if module == "tools.make_phantoms" else given
+    done = command(module, *given, "--workers=1", f"--output_dir={tmp_path / 'file' / 'below'}", status=2)
+    assert done.stderr.count("\n") == 1
+    assert "expected a path that can be used. Received: " in done.stderr
+
+
+def test_a_file_name_that_is_not_utf_8_does_no_harm(way, tmp_path):
+    films = way[0] / "phantoms"
+    folder = tmp_path / "films"
+    shutil.copytree(films / "dicom", folder)
+    (folder / os.fsdecode(b"bad\xe9.dcm")).write_bytes(b"no DICOM")
+    command(
+        "tools.make_tfrecords", f"--dicom_dir={folder}", f"--annotations={films / 'train-rle.csv'}", "--workers=1",
+        f"--output_dir={tmp_path / 'records'}", "--image_size=64", "--num_shards=1",
+    )  # fmt: skip
+    assert "bad\\udce9.dcm" in (tmp_path / "records" / "rejected.csv").read_text()
+
+
 @pytest.mark.slow
 def test_the_installed_package_works_in_another_project(tmp_path):
     """Install into a folder of its own and build a model from elsewhere; recipes come along, tests and tools do not."""

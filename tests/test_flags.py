@@ -43,6 +43,7 @@ def test_what_is_not_given_keeps_the_default():
         ([*REQUIRED, "--fractions=0.5,0.6,0.1"], "three fractions .* add up to 1. Received: fractions="),
         ([*REQUIRED, "--encoding=source"], "--image_size=0 with --encoding=source"),
         (["--annotations=x.csv"], "expected --dicom_dir: folder with the DICOM files"),
+        ([*REQUIRED, "--undefok=foo", "--foo=1"], "expected a known flag .* Received: --undefok"),
         (["--flagfile=nowhere.flags"], "command line: expected a flag file.*demo.flags.*Received: --flagfile=nowhere"),
     ],
 )

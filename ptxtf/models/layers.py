@@ -181,7 +181,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def _can_fuse(self, inputs: tf.Tensor) -> bool:
         return (
-            not (self.renorm or self.synchronized)
+            not (getattr(self, "renorm", False) or self.synchronized)  # Keras before 3.13 has no renorm
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES

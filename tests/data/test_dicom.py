@@ -580,3 +580,26 @@ def test_written_pixels_must_be_grey_levels(write, pixels):
 def test_written_ids_must_be_uids(write, image_id):
     with pytest.raises(ValueError, match=r"image_id: expected a UID .* Received: image_id="):
         write(ramp(), image_id=image_id)
+
+
+def test_comments_in_a_jpeg_stream_stay_behind(write, tmp_path):
+    """A COM or Exif segment may hold the patient's name; without it the picture is the same."""
+    path = write(ramp())
+    plain = dicom.read(path)
+    secret = b"DOE^JANE"
+    comment = b"\xff\xfe" + (len(secret) + 2).to_bytes(2, "big") + secret
+    exif = b"\xff\xe1" + (len(secret) + 2).to_bytes(2, "big") + secret
+    told = plain.encoded[:2] + comment + exif + plain.encoded[2:]
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = pydicom.encaps.encapsulate([told])
+    dataset.save_as(tmp_path / "told.dcm")
+    found = dicom.read(tmp_path / "told.dcm")
+    assert found.encoded == plain.encoded
+    np.testing.assert_array_equal(found.pixels, plain.pixels)
+
+
+def test_a_bare_uid_as_file_name_keeps_its_last_number(write, tmp_path):
+    dataset = pydicom.dcmread(write(ramp()))
+    del dataset.SOPInstanceUID
+    dataset.save_as(tmp_path / "1.2.3.4")
+    assert dicom.read_header(tmp_path / "1.2.3.4").image_id == "1.2.3.4"

@@ -9,7 +9,7 @@ import pytest
 from ptxtf.config import MaskConfig
 from ptxtf.data import dicom
 from ptxtf.errors import InputError
-from ptxtf.inference import findings, masks, radiographs
+from ptxtf.inference import findings, masks, radiographs, results
 
 
 def test_the_threshold_counts_as_above():
@@ -84,3 +84,34 @@ def test_a_broken_picture_is_named(tmp_path, content):
     (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.png: expected a PNG or JPEG picture"):
         radiographs.read(tmp_path / "bad.png")
+
+
+def test_what_a_prediction_wrote_into_a_folder_is_not_read_again(tmp_path):
+    for name in ("a.png", "a_mask.png", "a_overlay.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8), np.uint8))
+    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
+
+
+def test_odd_entries_of_a_folder_do_no_harm(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
+    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
+
+
+def test_sixteen_bits_use_the_full_range(tmp_path):
+    ramp = np.linspace(100, 4000, 10_000).reshape(100, 100).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), ramp)
+    _, pixels = radiographs.read(tmp_path / "deep.png")
+    black, white = np.percentile(ramp, [0.5, 99.5])
+    expected = np.clip((ramp - black) / (white - black), 0, 1) * 255
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels - expected).max() <= 0.5 + 1e-6
+
+
+def test_long_and_odd_image_ids_become_file_names():
+    assert results._file_name("1.2.840.1-a_b") == "1.2.840.1-a_b"
+    assert results._file_name("a b/c") == "a_b_c"
+    long = [results._file_name("é" * 120 + end) for end in "xy"]
+    assert long[0] != long[1]
+    assert max(len(name.encode()) for name in long) < 160

@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -229,13 +230,54 @@ def test_an_unknown_backbone_is_one_clear_line():
         loop.build_model(network)
 
 
-@pytest.mark.parametrize("damage", ["rows", "none"])
-def test_history_forgets_epochs_that_were_not_finished(tmp_path, damage):
-    if damage == "none":
-        assert history.read(tmp_path, epochs=3) == []
-        return
+def test_history_forgets_epochs_that_were_not_finished(tmp_path):
+    assert history.read(tmp_path, epochs=0) == []
     history.write(tmp_path, [{"epoch": e, "loss": 1 / e} for e in (1, 2, 3)])
     assert [row["epoch"] for row in history.read(tmp_path, epochs=2)] == [1, 2]
+
+
+@pytest.mark.parametrize("content", [None, "", "epoch,loss\n1,0.5\n", "epoch,loss\n1,0.5\n2,abc\n", "a,b\n1,2\n3,4\n"])
+def test_a_damaged_history_is_one_clear_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match=r"history\.csv: expected a .* Received: "):
+        history.read(tmp_path, epochs=2)
+
+
+def test_more_epochs_than_asked_for_are_said(run):
+    folder = run()
+    before = (folder / rundir.FLAGS).read_text()
+    with pytest.raises(InputError, match=r"expected --epochs of at least 2\. Received: --epochs=1"):
+        run(epochs=1)
+    assert (folder / rundir.FLAGS).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "best.weights.h5").write_bytes(b"junk"), "expected the weights of the best epoch"),
+        (lambda run: (run / "best.weights.h5").unlink(), "expected the weights of the best epoch"),
+        (lambda run: (run / "checkpoints" / "checkpoint").unlink(), "expected a checkpoint and its index"),
+        (
+            lambda run: next((run / "checkpoints").glob("ckpt-2.data*")).write_bytes(b"junk"),
+            "expected a whole checkpoint of this network",
+        ),
+    ],
+)
+def test_a_damaged_run_is_one_clear_line(run, damage, message):
+    damage(run())
+    with pytest.raises(InputError, match=message) as caught:
+        run()
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_records_are_named(run, records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    shard = copy / "train-00000-of-00002.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"copy: expected whole records; .*tools\.check_tfrecords.* Received: "):
+        run(records_dir=str(copy))
 
 
 def test_a_checkpoint_of_another_network_is_one_clear_line(run, monkeypatch):
@@ -243,6 +285,6 @@ def test_a_checkpoint_of_another_network_is_one_clear_line(run, monkeypatch):
     monkeypatch.setattr(
         loop, "build_model", lambda _: keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
     )
-    with pytest.raises(InputError, match=r"expected a checkpoint of this network. Received: ") as caught:
+    with pytest.raises(InputError, match=r"expected a whole checkpoint of this network\. Received: ") as caught:
         run(epochs=3)
     assert "\n" not in str(caught.value)
