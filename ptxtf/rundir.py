@@ -36,9 +36,13 @@ class Settings(NamedTuple):
     training: TrainConfig
 
 
-def is_begun(run_dir: pathlib.Path) -> bool:
-    """Return whether a run has finished an epoch in this folder."""
-    return (run_dir / CHECKPOINTS).exists()
+def newest_checkpoint(run_dir: pathlib.Path) -> pathlib.Path | None:
+    """Return the newest whole checkpoint of a run; None before its first epoch is finished.
+
+    A checkpoint's index is written last, so it is whole once that is there.
+    """
+    found = [path.with_suffix("") for path in (run_dir / CHECKPOINTS).glob("ckpt-*.index")]
+    return max(found, key=lambda path: int(path.name.removeprefix("ckpt-")), default=None)
 
 
 def write_flags(run_dir: pathlib.Path, settings: Settings) -> None:

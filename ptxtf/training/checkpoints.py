@@ -41,18 +41,14 @@ class RunState:
         """Lowest validation loss so far; infinity before the first."""
         return float(self._best)
 
-    def restore(self, *, epochs: int) -> None:
-        """Load the newest checkpoint of a run that is to have `epochs` epochs.
+    def restore(self, path: pathlib.Path, *, epochs: int) -> None:
+        """Load a checkpoint of a run that is to have `epochs` epochs.
 
         Raises:
-            InputError: there is none, it is damaged, of another network, or of more epochs.
+            InputError: it is damaged, of another network, or of more epochs.
         """
-        path = self._manager.latest_checkpoint
-        if path is None:
-            folder = self._run_dir / rundir.CHECKPOINTS
-            raise InputError(f"{folder}: expected a checkpoint and its index, as the run is begun. Received: none")
         try:
-            self._manager.checkpoint.restore(path).assert_consumed()
+            self._manager.checkpoint.restore(str(path)).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise InputError(
                 f"{path}: expected a whole checkpoint of this network. Received: {str(error).splitlines()[0]}"

@@ -54,7 +54,7 @@ def train(
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
     xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
-    begun = rundir.is_begun(run_dir)
+    begun = rundir.newest_checkpoint(run_dir)
     with strategy.scope():
         # a begun run has its weights in the checkpoint, and need not find the first ones again
         model = build_model(dataclasses.replace(network, weights="none") if begun else network)
@@ -67,7 +67,7 @@ def train(
         )
     if begun:
         rundir.check_same(run_dir, settings)
-        state.restore(epochs=training.epochs)
+        state.restore(begun, epochs=training.epochs)
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
     rundir.write_flags(run_dir, settings)
     run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
