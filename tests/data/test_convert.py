@@ -211,6 +211,18 @@ def test_without_a_map_nobody_knows_who_is_in_two_splits(conversion):
     assert convert.convert(conversion(split="paper", patient_map="")).overlaps == {}
 
 
+def test_a_conversion_that_replaces_another_is_no_data_set_until_it_is_whole(conversion, monkeypatch):
+    done = convert.convert(conversion(num_shards=3))
+
+    def stop(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(source, "encode", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert.convert(conversion(num_shards=2))
+    assert not (done.directory / "dataset.json").exists()
+
+
 def test_other_settings_start_again_and_leave_no_old_shards(conversion):
     convert.convert(conversion(num_shards=3))
     done = convert.convert(conversion(num_shards=1))
