@@ -214,7 +214,7 @@ def test_without_a_map_nobody_knows_who_is_in_two_splits(conversion):
 def test_a_conversion_that_replaces_another_is_no_data_set_until_it_is_whole(conversion, monkeypatch):
     done = convert.convert(conversion(num_shards=3))
 
-    def stop(job):
+    def stop(_job):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(source, "encode", stop)

@@ -184,7 +184,7 @@ WITHOUT_RENORM = "renorm" not in inspect.signature(keras.layers.BatchNormalizati
         pytest.param(
             (2, 3, 3, 4),
             {"renorm": True},
-            marks=pytest.mark.skipif(WITHOUT_RENORM, reason="Keras before 3.13 has none"),
+            marks=pytest.mark.skipif(WITHOUT_RENORM, reason="Keras 3.12 has none"),
         ),
     ],
 )
