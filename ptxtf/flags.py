@@ -92,10 +92,8 @@ def parse(argv: Sequence[str], *configs: type) -> tuple[list[Any], list[str]]:
             f"{origins.get(error.flagname, 'command line')}: expected a known flag (see --help). "
             f"Received: --{error.flagname}"
         ) from None
-    except absl_flags.IllegalFlagValueError as error:
-        raise InputError(_explain(str(error), origins)) from None
     except absl_flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
+        raise InputError(_explain(str(error), origins)) from None
     return [_instance(config, values) for config in configs], rest
 
 
@@ -103,7 +101,7 @@ def _explain(message: str, origins: Mapping[str, str]) -> str:
     """Turn absl's "flag --name=value: reason" into our form; the reason is our parser's, or that of absl's own bool."""
     match = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", message, flags=re.DOTALL)
     if not match:
-        return " ".join(message.split())
+        return message
     name, value, reason = match.groups()
     expected = reason if reason.startswith("expected") else "expected true or false"
     return f"{origins.get(name, 'command line')}: {expected}. Received: --{name}={value}"

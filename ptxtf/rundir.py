@@ -1,11 +1,13 @@
 """A run's folder: what a training run leaves behind, and what evaluation and prediction read.
 
-run.flags          every effective setting, as a flag file
-model.keras        the final model: the weights of the lowest validation loss, or the last without a validation split
-history.csv        one row per epoch; curves.png draws it
-checkpoints/       weights, optimizer, epoch and lowest loss after each epoch (the last two)
-best.weights.h5    the weights of the lowest validation loss so far
-tensorboard/       the same numbers, and overlays of the same cases after each epoch
+In it stand
+
+    run.flags          every effective setting, as a flag file
+    model.keras        the final model: the weights of the lowest validation loss, or the last without a validation split
+    history.csv        one row per epoch; curves.png draws it
+    checkpoints/       weights, optimizer, epoch and lowest loss after each epoch (the last two)
+    best.weights.h5    the weights of the lowest validation loss so far
+    tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
 import pathlib

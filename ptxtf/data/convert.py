@@ -191,11 +191,7 @@ def _plan(split_cases: Mapping[str, Sequence[splits.Case]], config: ConvertConfi
 
 def _patient_key(config: ConvertConfig) -> bytes:
     """Return the key behind the hashes; without a secret they are mere pseudonyms, the same for the same labels."""
-    return (config.patient_key or _digest_file(pathlib.Path(config.annotations))).encode()
-
-
-def _digest_file(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return (config.patient_key or shards.sha256(pathlib.Path(config.annotations))).encode()
 
 
 def _hash_patients(cases: Sequence[splits.Case], key: bytes) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """A trained network -> probabilities for radiographs of any size.
 
-uint8 [B, H, W, 1] ─► resize ─► logits (`ptxtf.forward`) ─► sigmoid ─► resize ─► float32 [B, H, W, 1]
+    uint8 [B, H, W, 1] ─► resize ─► logits (`ptxtf.forward`) ─► sigmoid ─► resize ─► float32 [B, H, W, 1]
+
+Sizes that differ from the network's are resized to it and back.
 """
 
 import pathlib

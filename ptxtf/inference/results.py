@@ -1,10 +1,12 @@
 """Files -> masks, overlays, findings.csv and submission.csv: what `ptxtf.predict` does.
 
-<image id>_mask.png     uint8 {0, 255} at the file's own size
-<image id>_overlay.png  the radiograph with the mask's outline
-findings.csv            one row per file, see `ptxtf.inference.findings.Finding`
-submission.csv          ImageId,EncodedPixels in SIIM's run-length form; -1: no pneumothorax
-rejected.csv            files that could not be read, each with the reason
+    <image id>_mask.png     uint8 {0, 255} at the file's own size
+    <image id>_overlay.png  the radiograph with the mask's outline
+    findings.csv            one row per file, see `ptxtf.inference.findings.Finding`
+    submission.csv          ImageId,EncodedPixels in SIIM's run-length form; -1: no pneumothorax
+    rejected.csv            files that could not be read, each with the reason
+
+The folder it writes may be the one it reads: what it wrote there is not read again.
 """
 
 import dataclasses

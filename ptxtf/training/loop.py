@@ -1,6 +1,8 @@
 """Settings -> a trained run: the loop over epochs, and everything that stands around it.
 
-records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, TensorBoard ─► model.keras
+    records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, TensorBoard ─► model.keras
+
+An epoch depends on the seed and its number alone, so that a run that was stopped goes on as if it had not been.
 """
 
 import dataclasses
@@ -55,6 +57,8 @@ def train(
     strategy = _strategy()
     xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
     begun = rundir.newest_checkpoint(run_dir)
+    if begun:
+        rundir.check_same(run_dir, settings)
     with strategy.scope():
         # a begun run has its weights in the checkpoint, and need not find the first ones again
         model = build_model(dataclasses.replace(network, weights="none") if begun else network)
@@ -66,13 +70,13 @@ def train(
             model, logits_of, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
         )
     if begun:
-        rundir.check_same(run_dir, settings)
         state.restore(begun, epochs=training.epochs)
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
     rundir.write_flags(run_dir, settings)
     run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
     with readable(inputs.records_dir):
-        cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if val_split else None
+        wanted = val_split if training.overlays else None
+        cases = watch.choose_cases(wanted, training.overlays, inputs.batch_size) if wanted else None
     events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
     for epoch in range(state.epoch, training.epochs):
