@@ -3,7 +3,7 @@
 In it stand
 
     run.flags          every effective setting, as a flag file
-    model.keras        the final model: the weights of the lowest validation loss, or the last without a validation split
+    model.keras        the final model: the weights of the lowest validation loss, or without validation the last
     history.csv        one row per epoch; curves.png draws it
     checkpoints/       weights, optimizer, epoch and lowest loss after each epoch (the last two)
     best.weights.h5    the weights of the lowest validation loss so far

@@ -1,6 +1,6 @@
 """Settings -> a trained run: the loop over epochs, and everything that stands around it.
 
-    records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, TensorBoard ─► model.keras
+    records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, events ─► model.keras
 
 An epoch depends on the seed and its number alone, so that a run that was stopped goes on as if it had not been.
 """
