@@ -4,15 +4,17 @@ Flows in: cases. Flows out: named splits, {name: cases}, the names in split orde
 
 In SIIM-ACR one patient has up to 61 radiographs that look alike, so a split by image shows a model its test
 patients in training. `by_patient` and `kfold` keep each patient in one split and hold the share of positives;
-`paper` repeats the study's split by image, for comparison; `shared_patients` counts what leaks.
+`paper` repeats the study's split by image, for comparison; `shared_patients` counts what leaks, `conflicts` lists
+the patients who are labelled both ways.
 
-All functions are pure: the same cases, in any order, with the same seed give the same splits.
+All functions are pure: the same cases, in any order, with the same seed give the same splits, with any version of
+NumPy.
 """
 
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -34,7 +36,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Counts of images in a split; shared: those of a patient who is in the reference split too."""
+    """Counts of images in a split; shared: those of a patient who is in what it is compared with too."""
 
     images: int
     shared_images: int
@@ -42,12 +44,22 @@ class Overlap:
     shared_positives: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """A patient with positive and healthy images, and which these are, sorted; no error by itself: a lung can heal."""
+
+    patient: str
+    positives: tuple[str, ...]
+    healthy: tuple[str, ...]
+
+
 def by_patient(cases: Iterable[Case], *, fractions: Mapping[str, float], seed: int) -> dict[str, list[Case]]:
     """Split so that no patient is in two splits, and positives and healthy images are shared out alike.
 
     Patients are taken in random order, those with more images first. Each goes where it adds least to the
     chi-square distance, sum((have - target)^2 / target) over splits and classes: to the split that lacks most
-    of what this patient brings. For patients with one image this is Webster's method of apportionment.
+    of what this patient brings. For patients with one image this is Webster's method of apportionment. Where there
+    are fewer patients than splits, or one owns most images, some splits stay empty or small.
 
     Args:
         cases: the radiographs.
@@ -121,7 +133,7 @@ def paper(cases: Iterable[Case], *, seed: int) -> dict[str, list[Case]]:
     """
     cases = _in_order(cases)
     is_train = np.zeros(len(cases), bool)
-    is_train[_generator(seed).permutation(len(cases))[: round(0.8 * len(cases))]] = True
+    is_train[permutation(len(cases), seed=seed)[: round(0.8 * len(cases))]] = True
     return {
         "train": [case for case, train in zip(cases, is_train, strict=True) if train],
         "test": [case for case, train in zip(cases, is_train, strict=True) if not train],
@@ -155,19 +167,38 @@ def balance(cases: Iterable[Case], *, healthy_per_positive: float, seed: int) ->
         return cases
     healthy = [case.image_id for case in cases if not case.positive]
     count = round(healthy_per_positive * (len(cases) - len(healthy)))
-    kept = {healthy[index] for index in _generator(seed).permutation(len(healthy))[:count]}
+    kept = {healthy[index] for index in permutation(len(healthy), seed=seed)[:count]}
     return [case for case in cases if case.positive or case.image_id in kept]
 
 
-def shared_patients(splits: Mapping[str, Iterable[Case]], *, reference: str = "train") -> dict[str, Overlap]:
-    """Count, for each split but the reference, the images whose patient is in the reference as well.
+def permutation(count: int, *, seed: int) -> np.ndarray:
+    """Draw an order of `count` things.
+
+    Args:
+        count: how many.
+        seed: 0 or more.
+
+    Returns:
+        int64 [count], each of 0 ... count - 1 once.
+
+    Example:
+        >>> sorted(permutation(3, seed=0).tolist())
+        [0, 1, 2]
+    """
+    # NumPy promises that a seed of PCG64 gives the same integers for ever, not what Generator.permutation makes of them
+    # (NEP 19). So each thing draws one, and the smallest comes first.
+    return np.random.PCG64(seed).random_raw(count).argsort(kind="stable")
+
+
+def shared_patients(splits: Mapping[str, Collection[Case]], *, reference: str | None = "train") -> dict[str, Overlap]:
+    """Count, for each split, the images whose patient is also in what a model that is tested on it was trained on.
 
     Args:
         splits: the cases of each split.
-        reference: the split to compare with.
+        reference: the split that is trained on; None, as for `kfold`: all splits but the one that is tested.
 
     Returns:
-        An `Overlap` for each other split.
+        An `Overlap` for each split but the reference.
 
     Raises:
         ValueError: there is no split of the reference's name.
@@ -175,14 +206,18 @@ def shared_patients(splits: Mapping[str, Iterable[Case]], *, reference: str = "t
     Example:
         >>> shared_patients(paper(cases, seed=0))["test"]
         Overlap(images=1068, shared_images=657, positives=530, shared_positives=473)
+        >>> shared_patients(kfold(cases, folds=5, seed=0), reference=None)["fold4"]
+        Overlap(images=2409, shared_images=0, positives=534, shared_positives=0)
     """
-    if reference not in splits:
-        raise ValueError(f"expected reference of {', '.join(splits)}. Received: reference={reference!r}")
-    known = {case.patient for case in splits[reference]}
+    if reference is not None and reference not in splits:
+        raise ValueError(f"expected reference of {', '.join(splits)}, or None. Received: reference={reference!r}")
+    patients = {name: {case.patient for case in cases} for name, cases in splits.items()}
     overlaps = {}
     for name, cases in splits.items():
         if name == reference:
             continue
+        trained_on = splits.keys() - {name} if reference is None else {reference}
+        known = set().union(*(patients[other] for other in trained_on))
         count = Counter((case.positive, case.patient in known) for case in cases)
         overlaps[name] = Overlap(
             images=count.total(),
@@ -193,6 +228,35 @@ def shared_patients(splits: Mapping[str, Iterable[Case]], *, reference: str = "t
     return overlaps
 
 
+def conflicts(cases: Iterable[Case]) -> tuple[Conflict, ...]:
+    """List the patients of whom some images are labelled positive and others healthy.
+
+    With `Case.patient` set to what else groups images, such as the original that several of them are copies of, it
+    lists the groups whose labels contradict each other.
+
+    Args:
+        cases: the radiographs.
+
+    Returns:
+        A `Conflict` for each such patient, sorted by patient.
+
+    Raises:
+        ValueError: an image id twice.
+
+    Example:
+        >>> conflicts([Case("a", True, "p"), Case("b", False, "p"), Case("c", True, "q")])
+        (Conflict(patient='p', positives=('a',), healthy=('b',)),)
+    """
+    image_ids: dict[tuple[str, bool], list[str]] = {}
+    for case in _in_order(cases):
+        image_ids.setdefault((case.patient, case.positive), []).append(case.image_id)
+    both = sorted(patient for patient, positive in image_ids if positive and (patient, False) in image_ids)
+    return tuple(
+        Conflict(patient, positives=tuple(image_ids[patient, True]), healthy=tuple(image_ids[patient, False]))
+        for patient in both
+    )
+
+
 def _in_order(cases: Iterable[Case]) -> list[Case]:
     """Return the cases sorted by image id, which frees all that follows from the order they came in."""
     ordered = sorted(cases, key=lambda case: case.image_id)
@@ -200,11 +264,6 @@ def _in_order(cases: Iterable[Case]) -> list[Case]:
         if one.image_id == next_one.image_id:
             raise ValueError(f"expected each image id once. Received: image_id={one.image_id!r} twice")
     return ordered
-
-
-def _generator(seed: int) -> np.random.Generator:
-    # Named, because NumPy may change what default_rng stands for.
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def _count_by_patient(cases: Iterable[Case]) -> dict[str, np.ndarray]:
@@ -224,7 +283,7 @@ def _assign(counts: Mapping[str, np.ndarray], fractions: np.ndarray, seed: int) 
         seed: the order of patients with equally many images.
     """
     patients = list(counts)
-    shuffled = _generator(seed).permutation(len(patients))
+    shuffled = permutation(len(patients), seed=seed)
     by_size = sorted(shuffled, key=lambda index: -counts[patients[index]].sum())  # stable: equals stay shuffled
     total = np.sum(list(counts.values()), axis=0) if counts else np.zeros(2)
     target = fractions[:, None] * np.maximum(total, 1)  # [S, 2]; a class without images is never counted

@@ -3,6 +3,7 @@ import random
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 
 from ptxtf.data import splits
@@ -159,6 +160,86 @@ def test_shared_patients_by_hand():
     assert splits.shared_patients(parts, reference="val")["test"] == splits.Overlap(4, 1, 2, 0)
 
 
+def test_each_fold_is_compared_with_all_others():
+    folds = {
+        "fold0": [Case("a1", True, "a"), Case("b1", False, "b"), Case("x1", False, "x")],
+        "fold1": [Case("b2", True, "b")],
+        "fold2": [Case("a2", False, "a"), Case("c1", True, "c")],
+        "fold3": [],
+    }
+    assert splits.shared_patients(folds, reference=None) == {
+        "fold0": splits.Overlap(images=3, shared_images=2, positives=1, shared_positives=1),
+        "fold1": splits.Overlap(images=1, shared_images=1, positives=1, shared_positives=1),
+        "fold2": splits.Overlap(images=2, shared_images=1, positives=1, shared_positives=0),
+        "fold3": splits.Overlap(images=0, shared_images=0, positives=0, shared_positives=0),
+    }
+    folds_of_clinic = splits.kfold(clinic(), folds=4, seed=0)
+    assert not any(
+        overlap.shared_images for overlap in splits.shared_patients(folds_of_clinic, reference=None).values()
+    )
+
+
+def test_conflicts_by_hand():
+    cases = [
+        Case("i4", False, "q"),
+        Case("i2", True, "q"),
+        Case("i9", False, "b"),
+        Case("i1", True, "q"),
+        Case("i3", True, "b"),
+        Case("i5", True, "only positive"),
+        Case("i6", True, "only positive"),
+        Case("i7", False, "only healthy"),
+        Case("i0", False, "q"),
+    ]
+    assert splits.conflicts(reversed(cases)) == (
+        splits.Conflict("b", positives=("i3",), healthy=("i9",)),
+        splits.Conflict("q", positives=("i1", "i2"), healthy=("i0", "i4")),
+    )
+    assert splits.conflicts([]) == ()
+
+
+def test_more_folds_than_patients():
+    cases = [Case(f"i{index}", index < 4, f"p{index % 3}") for index in range(8)]
+    folds = splits.kfold(cases, folds=5, seed=0)
+    assert sorted(map(len, folds.values())) == [0, 0, 2, 3, 3]
+    assert all(len(patients(fold)) <= 1 for fold in folds.values())
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_one_class_alone_is_shared_out(positive):
+    cases = [Case(case.image_id, positive, case.patient) for case in clinic()]
+    parts = splits.by_patient(cases, fractions=FRACTIONS, seed=0)
+    assert all(abs(len(parts[name]) - fraction * len(cases)) <= 1 for name, fraction in FRACTIONS.items())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_patient_with_most_images(seed):
+    cases = single_image_patients(healthy=60, positive=40)
+    cases += [Case(f"z{index:04d}", index % 2 == 0, "p of many") for index in range(900)]
+    parts = splits.by_patient(cases, fractions=FRACTIONS, seed=seed)
+    assert {name: "p of many" in patients(part) for name, part in parts.items()} == {
+        "train": True,
+        "val": False,
+        "test": False,
+    }
+    # Training is full already; what is left is shared out as the other two should be, 1 to 2.
+    assert len(parts["train"]) == 900
+    assert count(parts["val"]) == pytest.approx({False: 20, True: 40 / 3}, abs=1)
+    assert count(parts["test"]) == pytest.approx({False: 40, True: 80 / 3}, abs=1)
+
+
+def test_the_draw_follows_from_what_numpy_promises_to_keep():
+    raw = np.random.PCG64(0).random_raw(50)
+    assert splits.permutation(50, seed=0).tolist() == sorted(range(50), key=lambda index: raw[index])
+    assert splits.permutation(0, seed=0).tolist() == []
+
+
+def test_every_order_is_equally_likely():
+    orders = collections.Counter(tuple(splits.permutation(3, seed=seed).tolist()) for seed in range(3000))
+    assert len(orders) == 6
+    assert sum((seen - 500) ** 2 / 500 for seen in orders.values()) < 20.5  # chi-square, 5 degrees, p = 0.001
+
+
 def test_only_the_split_by_image_leaks():
     leaks = splits.shared_patients(splits.paper(clinic(), seed=0))["test"]
     assert leaks.shared_images > 0.5 * leaks.images
@@ -183,7 +264,7 @@ def test_only_the_split_by_image_leaks():
         (lambda cases: splits.balance(cases, healthy_per_positive=-1, seed=0), "Received: healthy_per_positive=-1"),
         (
             lambda cases: splits.shared_patients({"a": cases}),
-            "expected reference of a. Received: reference='train'",
+            "expected reference of a, or None. Received: reference='train'",
         ),
         (
             lambda cases: splits.paper([*cases, cases[0]], seed=0),
