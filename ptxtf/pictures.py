@@ -4,6 +4,7 @@ Flows in: uint8 images 0..255 and masks of {0, 1}, [H, W]. Flows out: uint8 RGB 
 in blue, the model's mask in orange: a pair that colour-blind readers tell apart, on grey.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -11,6 +12,53 @@ import numpy as np
 
 TRUTH = (86, 180, 233)
 PREDICTED = (230, 159, 0)
+
+_PAPER, _INK, _FAINT = (18, 18, 20), (235, 235, 235), (150, 150, 155)
+_MARGIN, _GAP = 32, 16
+_TITLE, _HEADING, _CAPTION = 108, 52, 76
+"""Heights in pixels of a contact sheet's title, of a section's heading, and of the text below a tile."""
+
+_SHIFT = 8
+"""Bits behind the point of the coordinates that outlines are drawn at."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tile:
+    """One picture of a contact sheet and what is written below it.
+
+    Attributes:
+        picture: uint8 RGB [H, W, 3].
+        heading: first line, in the colour of truth if `is_marked`.
+        note: fainter lines below.
+    """
+
+    picture: np.ndarray
+    heading: str
+    note: str = ""
+    is_marked: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Section:
+    """Tiles of a contact sheet that belong together: a heading, a note opposite (orange if it warns), and the tiles."""
+
+    heading: str
+    note: str
+    tiles: Sequence[Tile]
+    is_warning: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Text:
+    """Lines of text on a picture: where their upper left (or right) corner lies and how high they are, in pixels."""
+
+    x: float
+    y: float
+    text: str
+    size: int
+    colour: tuple[int, int, int] = _INK
+    is_bold: bool = False
+    align: str = "left"
 
 
 def overlay(
@@ -24,7 +72,7 @@ def overlay(
 
     Args:
         image: uint8 [H, W].
-        mask: truth, [H, W] of {0, 1}, or None.
+        mask: truth, of {0, 1}, or None; one that is finer than the image has a finer outline.
         predicted_mask: the model's, [H, W] of {0, 1}, or None.
         title: written into the upper left corner.
 
@@ -53,6 +101,46 @@ def sheet(pictures: Sequence[np.ndarray], *, columns: int, gap: int = 6) -> np.n
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = picture
     return canvas
+
+
+def contact_sheet(title: str, note: str, sections: Sequence[Section], *, columns: int, size: int) -> np.ndarray:
+    """Return captioned tiles, row by row below their sections' headings, on black.
+
+    Args:
+        title: first line.
+        note: a fainter line below.
+        sections: what to show.
+        columns: tiles in a row.
+        size: height and width in pixels of the box for each tile; what does not fill it is centred.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
+    pitch = size + _CAPTION
+    rows = [-(-len(section.tiles) // columns) for section in sections]
+    width = 2 * _MARGIN + columns * (size + _GAP) - _GAP
+    canvas = np.full((_TITLE + sum(_HEADING + count * pitch for count in rows) + _MARGIN, width, 3), _PAPER, np.uint8)
+    texts = [_Text(_MARGIN, 28, title, 28, is_bold=True), _Text(_MARGIN, 68, note, 16, _FAINT)]
+    top = _TITLE
+    for section, count in zip(sections, rows, strict=True):
+        texts.append(_Text(_MARGIN, top + 10, section.heading, 20, is_bold=True))
+        colour = PREDICTED if section.is_warning else _FAINT
+        texts.append(_Text(width - _MARGIN, top + 13, section.note, 15, colour, align="right"))
+        top += _HEADING
+        for index, tile in enumerate(section.tiles):
+            x, y = _MARGIN + index % columns * (size + _GAP), top + index // columns * pitch
+            _paste(canvas[y : y + size, x : x + size], tile.picture)
+            texts.append(_Text(x, y + size + 8, tile.heading, 15, TRUTH if tile.is_marked else _INK, is_bold=True))
+            texts.append(_Text(x, y + size + 28, tile.note, 12, _FAINT))
+        top += count * pitch
+    return _write(canvas, texts)
+
+
+def fit(image: np.ndarray, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """Return a uint8 [H, W] image with the aspect of `shape` and a longer side of `size` pixels."""
+    height, width = (max(1, round(side * size / max(shape[:2]))) for side in shape[:2])
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
@@ -98,9 +186,49 @@ def curves(rows: Sequence[Mapping[str, float]]) -> bytes:
     return png(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
+def _paste(box: np.ndarray, picture: np.ndarray) -> None:
+    """Put a picture into the middle of a black box that is as large or larger."""
+    box[:] = 0
+    height, width = picture.shape[:2]
+    top, left = (box.shape[0] - height) // 2, (box.shape[1] - width) // 2
+    box[top : top + height, left : left + width] = picture
+
+
+def _write(canvas: np.ndarray, texts: Sequence[_Text]) -> np.ndarray:
+    """Return RGB [H, W, 3] with texts on it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = canvas.shape[:2]
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)  # so that a point is a pixel
+    figure.figimage(canvas)
+    for text in texts:
+        figure.text(
+            text.x / width,
+            1 - text.y / height,
+            text.text,
+            size=text.size,
+            color=tuple(np.divide(text.colour, 255)),
+            weight="bold" if text.is_bold else "normal",
+            horizontalalignment=text.align,
+            verticalalignment="top",
+            linespacing=1.35,
+            parse_math=False,
+        )
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3]
+
+
 def _outline(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
+    """Draw the outline of a mask of any size, through the centres of its outermost pixels, to a fraction of a pixel."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
+    scale = np.divide(canvas.shape[1::-1], mask.shape[1::-1])
+    lines = [np.rint(((contour + 0.5) * scale - 0.5) * 2**_SHIFT).astype(np.int32) for contour in contours]
+    cv2.polylines(canvas, lines, True, colour, thickness, cv2.LINE_AA, _SHIFT)
+    for line in lines:
+        if np.ptp(line, axis=0).max() < 2**_SHIFT:  # a line so short is not drawn
+            cv2.circle(canvas, line[0, 0].tolist(), thickness << _SHIFT, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
 def _write_title(canvas: np.ndarray, title: str) -> None:

@@ -38,6 +38,85 @@ def test_an_empty_mask_and_no_mask_leave_the_image(rng):
     np.testing.assert_array_equal(drawn, np.repeat(image[..., np.newaxis], 3, axis=2))
 
 
+def test_the_outline_of_a_finer_mask_lies_where_the_mask_does(square):
+    small = pictures.overlay(np.full((60, 80), 100, np.uint8), mask=np.kron(square, np.ones((4, 4), np.uint8)))
+    far = np.ones((60, 80), bool)
+    far[18:42, 28:52] = False
+    assert (small[far] == 100).all()
+    assert (small[22:38, 32:48] == 100).all()
+    is_drawn = (small != 100).any(axis=2)
+    assert is_drawn[19:21, 31:49].any(axis=0).all()  # no gaps along any side
+    assert is_drawn[39:41, 31:49].any(axis=0).all()
+    assert is_drawn[21:39, 29:31].any(axis=1).all()
+    assert is_drawn[21:39, 49:51].any(axis=1).all()
+
+
+def test_half_a_pixel_shows_in_the_outline():
+    fine = np.zeros((400, 400), np.uint8)
+    fine[100:300, 104:300] = 1
+    moved = np.roll(fine, 2, axis=1)  # half a pixel of the picture
+
+    def left_edge(mask) -> float:
+        row = pictures.overlay(np.zeros((100, 100), np.uint8), mask=mask)[50, :40].sum(axis=1)
+        return np.average(np.arange(40), weights=row)
+
+    assert left_edge(fine) == pytest.approx((104 + 0.5) / 4 - 0.5, abs=0.1)
+    assert left_edge(moved) - left_edge(fine) == pytest.approx(0.5, abs=0.1)
+
+
+def test_one_pixel_of_a_large_mask_can_be_seen():
+    dot = np.zeros((1024, 1024), np.uint8)
+    dot[500, 700] = 1
+    drawn = pictures.overlay(np.zeros((256, 256), np.uint8), mask=dot).max(axis=2)
+    row, column = np.unravel_index(drawn.argmax(), drawn.shape)
+    assert drawn.max() > 100
+    assert (abs(row - 125), abs(column - 175)) <= (1, 1)
+
+
+def test_fit_takes_the_aspect_of_the_original():
+    grey = np.full((64, 64), 90, np.uint8)
+    assert pictures.fit(grey, (1024, 512), 256).shape == (256, 128)
+    assert pictures.fit(grey, (30, 40, 1), 32).shape == (24, 32)
+    assert (pictures.fit(grey, (1, 4000), 40) == 90).all()
+
+
+def test_a_contact_sheet_shows_its_tiles_untouched_in_their_places(rng):
+    tiles = [pictures.Tile(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8), "a", "b\nc") for _ in range(3)]
+    other = [pictures.Tile(rng.integers(0, 256, (20, 40, 3), dtype=np.uint8), "a", is_marked=True)]
+    sections = [pictures.Section("one", "note", tiles), pictures.Section("two", "", other, is_warning=True)]
+    sheet = pictures.contact_sheet("title", "note", sections, columns=2, size=40)
+    places = []
+    for tile in [*tiles, *other]:
+        _, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(sheet, tile.picture, cv2.TM_SQDIFF))
+        height, width = tile.picture.shape[:2]
+        np.testing.assert_array_equal(sheet[y : y + height, x : x + width], tile.picture)
+        places.append((x, y))
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = places
+    assert y0 == y1 < y2 < y3
+    assert x0 == x2 < x1
+    assert x1 - x0 > 40
+    assert x3 == x0 - 5  # each is centred in a box of 40
+
+
+def ink(sheet) -> set[str]:
+    """Return in which colours something is written or drawn, of the two that mean something."""
+    colours = {"truth": pictures.TRUTH, "warning": pictures.PREDICTED}
+    return {name for name, colour in colours.items() if (np.abs(sheet.astype(int) - colour).max(axis=2) < 25).any()}
+
+
+@pytest.mark.parametrize(("is_marked", "is_warning"), [(False, False), (True, False), (False, True)])
+def test_colours_of_a_contact_sheet_mean_something(is_marked, is_warning):
+    tile = pictures.Tile(np.zeros((60, 60, 3), np.uint8), "MMMM", "note", is_marked=is_marked)
+    section = pictures.Section("heading", "12 patients", [tile], is_warning=is_warning)
+    sheet = pictures.contact_sheet("title", "note", [section], columns=3, size=60)
+    assert ink(sheet) == ({"truth"} if is_marked else set()) | ({"warning"} if is_warning else set())
+
+
+def test_names_with_signs_of_mathematics_are_written_as_they_are():
+    section = pictures.Section(r"$\nosuchsign$", "", [])
+    assert pictures.contact_sheet("a", "b", [section], columns=1, size=8).shape[2] == 3
+
+
 def test_a_sheet_sets_pictures_row_by_row():
     tiles = [np.full((4, 5, 3), value, np.uint8) for value in (10, 20, 30)]
     sheet = pictures.sheet(tiles, columns=2, gap=1)

@@ -15,12 +15,13 @@ def main(names: list[str]) -> None:
 
     if len(names) != 1:
         raise InputError(f"expected one record directory. Received: {' '.join(names) or 'none'}")
-    for split, count in check(names[0]).items():
+    checked = check(names[0])
+    for split, count in checked.counts.items():
         print(
             f"{split}: {count.images} images, {count.positives} with pneumothorax, {count.patients} patients, "
             f"{count.shared_patients} of them in a split above"
         )
-    print(contact_sheet(names[0]))
+    print(contact_sheet(checked))
 
 
 if __name__ == "__main__":

@@ -1,62 +1,54 @@
-"""One DICOM file -> Radiograph; and a SIIM-like file back.
+"""One DICOM file -> Radiograph, Header or Stream; and a SIIM-like file back.
 
-In: a radiograph as hospitals and data sets store it. Out: uint8 [H, W] in 0..255 where bright is dense, as on
-a viewing station, with the few facts that the pipeline needs. What becomes of the stored values:
+In: a radiograph as hospitals and data sets store it, in any transfer syntax that can be decoded, with or without a
+file header (PS3.10 7.1). Out: uint8 [H, W] in 0..255 where bright is dense, as on a viewing station, with the few facts
+that the pipeline needs; or the file's own JPEG stream, untouched.
 
-- 8 bits, unsigned: they stay as they are. A window is left out: it suits a screen, and a network sees all 256.
-- Other depths, signed values, or a look-up table: modality LUT or rescale (PS3.3 C.11.1), then the first VOI
-  LUT, else the first window (C.11.2), whose ends become 0 and 255. Without either, or with a window that the
-  standard forbids, the 0.5 and 99.5 percentiles do: a marker or a dead pixel does not darken the rest.
-- MONOCHROME1 (C.7.6.3.1.2), Presentation LUT Shape INVERSE (C.7.6.1), or both: inverted, once. Where a file
-  has both, they say the same (C.8.11.3).
-- Several frames: the first.
-- Colour: rejected. It is a picture of a radiograph, often drawn upon.
+    bytes ──► elements ──► layout, rendering ──► frame ──► stored values ──► grey levels
+    dicom_bytes  here        dicom_header         here     jpeg, pydicom       grey
 
-Only the tags listed here are ever taken from a file. Names, birth dates, addresses and accession numbers are
-not among them. The patient id is, for grouping: to hash it is the caller's part. Nothing else in ptxtf
-knows pydicom.
+Of several frames, the first is read; `frames` tells that there were more. Colour is rejected: it is a picture of a
+radiograph, often drawn upon.
+
+Only the elements listed in `ptxtf.data.dicom_header` are ever taken from a file. Names, birth dates, addresses and
+accession numbers are not among them. The patient id is, for grouping: to hash it is the caller's part. Nothing else in
+ptxtf knows pydicom.
 """
 
 import contextlib
 import dataclasses
+import io
 import logging
-import math
-import os
 import pathlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import cv2
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels.processing import apply_modality_lut, apply_windowing
-from pydicom.pixels.utils import pixel_array
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_partial
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import format_number_as_ds
 
 from ptxtf import files
+from ptxtf.data import dicom_bytes, dicom_header, grey, jpeg
 from ptxtf.errors import InputError
 
-_HEADER_TAGS = ("SOPInstanceUID", "PatientID", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing")
-_IMAGE_TAGS = (
-    *(
-        "Rows",
-        "Columns",
-        "NumberOfFrames",
-        "SamplesPerPixel",
-        "PhotometricInterpretation",
-        "PlanarConfiguration",
-    ),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PresentationLUTShape"),
-    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
-    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
-    *("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-)
+Decoder = Callable[[bytes], np.ndarray]
+"""The content of a DICOM file -> its stored values, integers [H, W]."""
 
-_PERCENTILES = (0.5, 99.5)
-_JPEG_END = b"\xff\xd9"
+_HEADER_TAGS: list[BaseTag | int] = [int(Tag(keyword)) for keyword in (*dicom_header.IDENTITY, *dicom_header.GEOMETRY)]
+_IMAGE_TAGS: list[BaseTag | int] = [*_HEADER_TAGS, *(int(Tag(keyword)) for keyword in dicom_header.PIXELS)]
+_PIXEL_DATA = 0x7FE00010
+_FLOAT_PIXEL_DATA = 0x7FE00008  # the first of those that hold pixels
+_UNDEFINED = 0xFFFFFFFF
+
 _JPEG_QUALITY = 90
 _ENDINGS = (".dcm", ".dicom")
 
@@ -73,12 +65,29 @@ class Header:
         patient_id: as stored; "" where there is none.
         view_position: "PA", "AP", ...; "" where there is none.
         spacing_mm: distance of pixel centres (down, along a row) in mm; None where the file does not say.
+        pixel_aspect: a pixel's height over its width (PS3.3 C.7.6.3.1.7); 1.0 where the file does not say.
+        frames: how many pictures the file holds.
     """
 
     image_id: str
     patient_id: str
     view_position: str
     spacing_mm: tuple[float, float] | None
+    pixel_aspect: float
+    frames: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stream(Header):
+    """A radiograph's JPEG stream and what its file says of it.
+
+    Attributes:
+        shape: height and width in pixels.
+        encoded: the stream; decoded, it is the radiograph that `read` gives.
+    """
+
+    shape: tuple[int, int]
+    encoded: bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,46 +96,77 @@ class Radiograph(Header):
 
     Attributes:
         pixels: uint8 [H, W] in 0..255, bright = dense.
-        encoded: the file's JPEG Baseline stream, if decoding it gives `pixels`; else None.
+        encoded: the file's JPEG stream, if decoding it gives `pixels`; else None.
     """
 
     pixels: np.ndarray
     encoded: bytes | None
 
 
-def read(path: pathlib.Path | str) -> Radiograph:
+def read(path: files.Name, *, window: int = 1, decode: Decoder | None = None) -> Radiograph:
     """Read a radiograph; the module says what becomes of the stored values.
 
     Args:
-        path: a DICOM file, in any transfer syntax for which pydicom has a decoder.
+        path: a DICOM file of at most 2^26 pixels (8192 x 8192) a frame.
+        window: which of the VOI look-up tables and, behind them, windows in the file, from 1; 0: none of them.
+        decode: gives the stored values, in place of pydicom and OpenCV; of several frames, the first.
 
     Returns:
         A `Radiograph`.
 
     Raises:
-        InputError: no DICOM file, no pixel data, colour, truncated, damaged; one line that names the file.
+        InputError: no DICOM file, no pixel data, colour, truncated, damaged, too large, or without a window of this
+            number; one line that names the file.
 
     Example:
         >>> radiograph = read("1.2.276.0.7230010.3.1.4.1.dcm")
         >>> radiograph.pixels.shape, radiograph.spacing_mm
         ((1024, 1024), (0.168, 0.168))
     """
-    with _one_line_errors(path):
-        with _silent_pydicom():
-            dataset = pydicom.dcmread(path, specific_tags=[*_HEADER_TAGS, *_IMAGE_TAGS])
-            header = _header(dataset, path)
-            _check_is_grey(dataset, path)
-            shape = dataset.Rows, dataset.Columns
-            encoded = _jpeg_stream(dataset) if _is_8_bit(dataset) and not _is_inverted(dataset) else None
-            if encoded is None:
-                pixels = _shown(pixel_array(dataset, index=0), dataset)
-        if encoded is not None:
-            # OpenCV takes a third of pydicom's time, and agrees with TensorFlow's accurate decoder to the bit.
-            pixels = _decode_jpeg(encoded, shape, path)
-    return Radiograph(**dataclasses.asdict(header), pixels=pixels, encoded=encoded)
+    with _parsed(path, _IMAGE_TAGS) as parsed:
+        layout, rendering = _described(parsed)
+        frame = _first_frame(parsed, layout)
+        encoded = _plain_jpeg(parsed, frame, layout) if grey.changes_nothing(rendering, window=window) else None
+        if decode:
+            parsed.file.seek(0)
+            stored = decode(parsed.file.read())
+            _check_shape(stored.shape, layout)
+        else:
+            stored = _stored(parsed, frame, layout) if encoded is None else jpeg.decode(encoded)
+        return Radiograph(**_header(parsed), pixels=grey.render(stored, rendering, window=window), encoded=encoded)
 
 
-def read_header(path: pathlib.Path | str) -> Header:
+def read_stream(path: files.Name, *, window: int = 1) -> Stream | None:
+    """Read a radiograph's JPEG stream, where it is the radiograph already, and decode nothing.
+
+    Comments and application data, which may tell whose film it is, and the pad byte are left out.
+
+    Args:
+        path: a DICOM file.
+        window: as in `read`.
+
+    Returns:
+        A `Stream`; None where `read` must make the pixels: of other transfer syntaxes and depths, where a window or
+        table changes a grey level, where low values are dense.
+
+    Raises:
+        InputError: as in `read`; but damage within the stream goes unnoticed, unless it lacks its end or is of another
+            size than the file says.
+
+    Example:
+        >>> stream = read_stream("1.2.276.0.7230010.3.1.4.1.dcm")
+        >>> stream.shape, len(stream.encoded)
+        ((1024, 1024), 129562)
+    """
+    with _parsed(path, _IMAGE_TAGS) as parsed:
+        layout, rendering = _described(parsed)
+        if not grey.changes_nothing(rendering, window=window):
+            return None
+        encoded = _plain_jpeg(parsed, _first_frame(parsed, layout), layout)
+        return None if encoded is None else Stream(**_header(parsed), shape=layout.shape, encoded=encoded)
+
+
+def read_header(path: files.Name) -> Header:
     """Read what a file says of its radiograph, without looking at the pixels.
 
     Args:
@@ -142,16 +182,16 @@ def read_header(path: pathlib.Path | str) -> Header:
         >>> read_header("1.2.276.0.7230010.3.1.4.1.dcm").view_position
         'PA'
     """
-    with _one_line_errors(path), _silent_pydicom():
-        return _header(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS]), path)
+    with _parsed(path, _HEADER_TAGS) as parsed:
+        return Header(**_header(parsed))
 
 
-def find(directory: pathlib.Path | str) -> list[pathlib.Path]:
-    """List the DICOM files below a folder.
+def find(directory: files.Name) -> list[files.Path]:
+    """List the DICOM files below a folder; links are followed.
 
-    A file counts by its suffix, .dcm or .dicom in any case. One without a suffix, or named by a bare UID whose
-    last number only looks like one, counts by the letters DICM after its preamble (PS3.10 7.1).
-    Hidden files and DICOMDIR indices do not count.
+    A file counts by its suffix, .dcm or .dicom in any case. One without a suffix, or named by a bare UID whose last
+    number only looks like one, counts by its first bytes: the letters DICM after a preamble (PS3.10 7.1), or two
+    elements of a data set without a file header. Hidden files and DICOMDIR indices do not count.
 
     Args:
         directory: the folder.
@@ -160,20 +200,22 @@ def find(directory: pathlib.Path | str) -> list[pathlib.Path]:
         Paths, sorted.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or one below may not be read.
 
     Example:
         >>> find("dicom")
         [PosixPath('dicom/study/series/1.2.276.0.7230010.3.1.4.1.dcm')]
     """
-    if not pathlib.Path(directory).is_dir():
+    if not files.path(directory).is_dir():
         raise InputError(f"{directory}: expected a folder. Received: directory={str(directory)!r}")
-    below = (pathlib.Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
-    return sorted(path for path in below if _is_dicom(path))
+    try:
+        return sorted(path for path in files.walk(directory) if _is_dicom(path))
+    except OSError as error:
+        raise InputError(f"{directory}: expected folders that can be read. Received: {error}") from error
 
 
 def write_secondary_capture(
-    path: pathlib.Path | str,
+    path: files.Name,
     pixels: np.ndarray,
     *,
     image_id: str,
@@ -215,22 +257,96 @@ def write_secondary_capture(
     dataset.PatientID, dataset.ViewPosition = patient_id, view_position
     if spacing_mm is not None:
         dataset.PixelSpacing = [format_number_as_ds(float(step)) for step in spacing_mm]
-    with files.atomic(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    files.write_bytes(path, content.getvalue())
+
+
+class _Parsed(NamedTuple):
+    """A file that is open, the elements in front of its pixel data, and where that is."""
+
+    path: files.Path
+    file: BinaryIO
+    elements: dict[str, Any]
+    syntax: uid.UID
+    pixels: "_PixelData | None"
+
+
+class _PixelData(NamedTuple):
+    """Value representation, length in bytes, and place in the file of the pixel data's value."""
+
+    representation: str
+    length: int
+    at: int
 
 
 @contextlib.contextmanager
-def _one_line_errors(path: pathlib.Path | str) -> Iterator[None]:
-    """Turn whatever reading `path` raises into an InputError of one line.
+def _parsed(name: files.Name, tags: list[BaseTag | int]) -> Iterator[_Parsed]:
+    """Open a file and read these elements of it."""
+    path = files.path(name)
+    with _one_line_errors(path), _silent_pydicom():
+        if isinstance(path, pathlib.Path) and path.exists() and not path.is_file():
+            raise InputError("expected a file. Received: a folder, pipe or device")  # a pipe may be opened for ever
+        with path.open("rb") as file:
+            yield _parse(path, cast(BinaryIO, file), tags)
+
+
+def _parse(path: files.Path, file: BinaryIO, tags: list[BaseTag | int]) -> _Parsed:
+    head = file.read(dicom_bytes.HEAD)
+    if not dicom_bytes.is_dicom(head):
+        what = "no elements behind DICM" if dicom_bytes.has_file_header(head) else "no DICM at byte 128 (PS3.10 7.1)"
+        raise InputError(f"expected a DICOM file. Received: {what}")
+    file.seek(0)
+    if dicom_bytes.is_deflated(head):
+        file = io.BytesIO(dicom_bytes.inflate(file.read()))
+    found: list[_PixelData] = []
+
+    def stop(tag: BaseTag, representation: str | None, length: int) -> bool:
+        number = int(tag)  # BaseTag compares slowly
+        if number == _PIXEL_DATA:
+            found.append(_PixelData(representation or "OW", length, file.tell()))
+        return number >= _FLOAT_PIXEL_DATA or number == 0  # with zeros a broken download is filled up
+
+    dataset = read_partial(file, stop, force=True, specific_tags=tags)
+    syntax = dataset.file_meta.get("TransferSyntaxUID") or _plain_syntax(*dataset.original_encoding)
+    return _Parsed(path, file, _elements(dataset), syntax, found[0] if found else None)
+
+
+def _plain_syntax(implicit: bool | None, little_endian: bool | None) -> uid.UID:
+    """Return the transfer syntax that pydicom has found a data set without meta information to have."""
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little_endian else uid.ExplicitVRBigEndian
+
+
+def _elements(dataset: pydicom.Dataset) -> dict[str, Any]:
+    """Return the elements as plain values; one whose value is against all rules counts as absent."""
+    elements: dict[str, Any] = {}
+    for tag in dataset.keys():  # noqa: SIM118 - a data set iterates over elements, and converts them on the way
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.VR == "US" and raw.value and len(raw.value) == 2:
+            # Half of all elements are such, and pydicom takes 8 us for each.
+            elements[keyword_for_tag(tag)] = int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+            continue
+        with contextlib.suppress(ValueError, OverflowError):
+            element = dataset[tag]
+            is_sequence = element.VR == "SQ"
+            elements[element.keyword] = [_elements(item) for item in element.value] if is_sequence else element.value
+    return elements
+
+
+@contextlib.contextmanager
+def _one_line_errors(path: files.Path) -> Iterator[None]:
+    """Turn whatever reading `path` raises into an InputError of one line that names it.
 
     A damaged file can bring pydicom and its decoders to raise almost anything, RecursionError among it.
     """
     try:
         yield
-    except (InputError, MemoryError):
+    except MemoryError:
         raise
-    except InvalidDicomError as error:
-        raise InputError(f"{path}: expected a DICOM file. Received: no DICM at byte 128 (PS3.10 7.1)") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: expected a DICOM file that can be read. Received: {what}") from error
@@ -252,147 +368,105 @@ def _silent_pydicom() -> Iterator[None]:
             logger.propagate = propagate
 
 
-def _header(dataset: pydicom.Dataset, path: pathlib.Path | str) -> Header:
-    return Header(
-        image_id=str(dataset.get("SOPInstanceUID") or _name_without_ending(pathlib.Path(path))),
-        patient_id=str(dataset.get("PatientID") or ""),
-        view_position=str(dataset.get("ViewPosition") or ""),
-        spacing_mm=_spacing_mm(dataset, "PixelSpacing") or _spacing_mm(dataset, "ImagerPixelSpacing"),
-    )
+def _header(parsed: _Parsed) -> dict[str, Any]:
+    """Return the fields of a `Header`."""
+    image_id, patient_id, view_position = (str(parsed.elements.get(name) or "") for name in dicom_header.IDENTITY)
+    return {
+        "image_id": image_id or _name_without_ending(parsed.path),
+        "patient_id": patient_id,
+        "view_position": view_position,
+        "spacing_mm": dicom_header.spacing_mm(parsed.elements),
+        "pixel_aspect": dicom_header.pixel_aspect(parsed.elements),
+        "frames": dicom_header.frames(parsed.elements),
+    }
 
 
-def _name_without_ending(path: pathlib.Path) -> str:
+def _name_without_ending(path: files.Path) -> str:
     """Return a file's name without .dcm; what follows the last dot of a bare UID belongs to it."""
     return path.stem if path.suffix.lower() in _ENDINGS else path.name
 
 
-def _spacing_mm(dataset: pydicom.Dataset, keyword: str) -> tuple[float, float] | None:
-    try:
-        row, column = (float(step) for step in dataset[keyword].value)
-    except (KeyError, TypeError, ValueError):
-        return None  # absent, empty, one number only, no numbers
-    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None
+def _described(parsed: _Parsed) -> tuple[dicom_header.Layout, grey.Rendering]:
+    """Return how the stored values lie in the file, and how they are to be shown."""
+    if parsed.pixels is None:
+        raise InputError("expected pixel data. Received: none, or a file cut off before its end")
+    layout = dicom_header.layout(parsed.elements)
+    return layout, dicom_header.rendering(parsed.elements, little_endian=parsed.syntax.is_little_endian)
 
 
-def _check_is_grey(dataset: pydicom.Dataset, path: pathlib.Path | str) -> None:
-    if "PixelData" not in dataset:
-        raise InputError(f"{path}: expected pixel data. Received: none, or a file cut off before its end")
-    kind = dataset.get("PhotometricInterpretation")
-    if kind not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
-        raise InputError(f"{path}: expected MONOCHROME1 or MONOCHROME2. Received: PhotometricInterpretation={kind}")
+def _first_frame(parsed: _Parsed, layout: dicom_header.Layout) -> bytes:
+    """Read the first frame as it lies in the file, and no other."""
+    file, (_, length, at) = parsed.file, cast(_PixelData, parsed.pixels)
+    file.seek(at)
+    if not parsed.syntax.is_encapsulated:
+        content = file.read(min(length, layout.frame_bytes))
+        if len(content) < layout.frame_bytes:
+            raise InputError(f"expected {layout.frame_bytes} bytes of pixel data. Received: {len(content)}")
+        return content
+    if length != _UNDEFINED:
+        raise InputError(f"expected encapsulated pixel data (PS3.5 A.4). Received: {length} bytes in one piece")
+    offsets, lengths = (parsed.elements.get(f"ExtendedOffsetTable{what}") for what in ("", "Lengths"))
+    table = (offsets, lengths) if offsets and lengths else None
+    return encaps.get_frame(file, 0, number_of_frames=dicom_header.frames(parsed.elements), extended_offsets=table)
 
 
-def _is_8_bit(dataset: pydicom.Dataset) -> bool:
-    """Return whether the stored values are grey levels of 8 bits already, but perhaps inverted."""
-    has_table = dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence")
-    slope = dataset.get("RescaleSlope") or 1
-    return dataset.BitsStored == 8 and dataset.PixelRepresentation == 0 and not has_table and slope > 0
+def _is_jpeg(parsed: _Parsed) -> bool:
+    """Return whether frames are of the JPEG family. Of which kind, the stream tells; transfer syntaxes are mixed up."""
+    return parsed.syntax.is_encapsulated and parsed.syntax != uid.RLELossless
 
 
-def _is_inverted(dataset: pydicom.Dataset) -> bool:
-    return dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
-
-
-def _jpeg_stream(dataset: pydicom.Dataset) -> bytes | None:
-    """Return the first frame's JPEG Baseline stream, without padding and comments; None for other transfer syntaxes."""
-    if dataset.file_meta.TransferSyntaxUID != uid.JPEGBaseline8Bit:
+def _plain_jpeg(parsed: _Parsed, frame: bytes, layout: dicom_header.Layout) -> bytes | None:
+    """Return the JPEG stream of a frame, stripped, if it is one that every decoder reads."""
+    if not _is_jpeg(parsed):
         return None
-    frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    return _without_comments(frame[: frame.rfind(_JPEG_END) + len(_JPEG_END)] if _JPEG_END in frame else frame)
+    described = jpeg.frame(frame)
+    _check_shape(described.shape, layout)
+    return jpeg.strip(frame) if described.is_plain else None
 
 
-def _without_comments(stream: bytes) -> bytes:
-    """Return a JPEG stream without its comment and application segments, which may tell whose film it is.
+def _stored(parsed: _Parsed, frame: bytes, layout: dicom_header.Layout) -> np.ndarray:
+    """Decode a frame to stored values, integers [H, W]."""
+    if not _is_jpeg(parsed):
+        return _decode(parsed, frame, layout)
+    described = jpeg.frame(frame)
+    _check_shape(described.shape, layout)  # a decoder would believe the stream, however large
+    return jpeg.decode(jpeg.strip(frame)) if described.is_lossy else _decode(parsed, frame, layout)
 
-    APP0 (JFIF) and APP14 (Adobe) stay, as decoders read the colour space from them (ITU-T T.81 annex B).
+
+def _check_shape(shape: tuple[int, ...], layout: dicom_header.Layout) -> None:
+    if shape != layout.shape:
+        raise InputError(f"expected a picture of shape {layout.shape}, as the header says. Received: shape={shape}")
+
+
+def _decode(parsed: _Parsed, frame: bytes, layout: dicom_header.Layout) -> np.ndarray:
+    """Decode a frame with pydicom, and pylibjpeg where it is compressed.
+
+    pylibjpeg is named, so that what else is installed changes no pixel.
     """
-    kept, at = [stream[:2]], 2
-    while at + 4 <= len(stream) and stream[at] == 0xFF and stream[at + 1] != 0xDA:  # up to the start of scan
-        end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-        marker = stream[at + 1]
-        if marker != 0xFE and (marker in (0xE0, 0xEE) or not 0xE0 <= marker <= 0xEF):
-            kept.append(stream[at:end])
-        at = end
-    return b"".join([*kept, stream[at:]])
+    is_encapsulated = parsed.syntax.is_encapsulated
+    options: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.high_bit + 1,  # pydicom frees values from the bits above these, but not from those below
+        "pixel_representation": int(layout.is_signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": cast(_PixelData, parsed.pixels).representation,
+    }
+    stored, _ = get_decoder(parsed.syntax).as_array(
+        encaps.encapsulate([frame]) if is_encapsulated else frame,
+        index=0,
+        raw=True,
+        decoding_plugin="pylibjpeg" if is_encapsulated else "",
+        **options,
+    )
+    return stored >> (layout.high_bit + 1 - layout.bits_stored)
 
 
-def _decode_jpeg(stream: bytes, shape: tuple[int, int], path: pathlib.Path | str) -> np.ndarray:
-    """Return the uint8 [H, W] grey levels of a JPEG stream."""
-    # Of a stream that breaks off libjpeg paints the rest grey, and OpenCV does not tell.
-    if not stream.endswith(_JPEG_END):
-        raise InputError(f"{path}: expected a whole JPEG stream. Received: {len(stream)} bytes without its end")
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
-    if pixels is None or pixels.shape != shape:
-        found = "no image" if pixels is None else f"shape={pixels.shape}"
-        raise InputError(f"{path}: expected a JPEG of shape {shape}. Received: {found}")
-    return pixels
-
-
-def _shown(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Return stored values [H, W] as uint8 grey levels in 0..255, bright = dense."""
-    if _is_8_bit(dataset):
-        grey = stored.astype(np.uint8)
-    else:
-        grey = stretch(*_values_of_interest(apply_modality_lut(stored, dataset), dataset))
-    return 255 - grey if _is_inverted(dataset) else grey
-
-
-def robust_range(values: np.ndarray) -> tuple[float, float]:
-    """Return which values are shown black and white where nobody says it: the percentiles 0.5 and 99.5."""
-    black, white = np.percentile(values, _PERCENTILES)
-    return float(black), float(white)
-
-
-def stretch(values: np.ndarray, black: float, white: float) -> np.ndarray:
-    """Return values [H, W] as uint8 grey levels, `black` as 0 and `white` as 255."""
-    shares = (values - black) / ((white - black) or 1)  # all values alike: black
-    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
-
-
-def _values_of_interest(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[np.ndarray, float, float]:
-    """Return values after the VOI LUT or window, and which of them are black and white."""
-    if dataset.get("VOILUTSequence"):
-        first, table = _voi_table(dataset)
-        values = table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
-        # Not the depth that the descriptor tells: some devices tell more bits than they use.
-        return values.astype(np.float64), float(table.min()), float(table.max())
-    dataset.VOILUTFunction = dataset.get("VOILUTFunction") or "LINEAR"  # some files have the tag without a value
-    if _has_window(dataset):
-        with np.errstate(over="ignore"):  # SIGMOID: exp(inf), and one over it
-            black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
-            return apply_windowing(values, dataset), black, white
-    return values, *robust_range(values)
-
-
-def _voi_table(dataset: pydicom.Dataset) -> tuple[int, np.ndarray]:
-    """Return the first value that the VOI LUT maps, and the table (PS3.3 C.11.2.1.1).
-
-    pydicom 3.0's own apply_voi counts entries in the type of the table's values, and so goes wrong in an 8-bit
-    table of more than 256 entries.
-    """
-    item = dataset.VOILUTSequence[0]
-    entries, first, _ = item.LUTDescriptor
-    entries = entries or 2**16
-    data = item.LUTData
-    if not isinstance(data, bytes):
-        return first, np.asarray(data)
-    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-    width = 2 if len(data) >= 2 * entries else 1
-    return first, np.frombuffer(data, f"{order}u{width}", count=entries)
-
-
-def _has_window(dataset: pydicom.Dataset) -> bool:
-    """Return whether there is a window, and one that the standard allows (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
-    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
-        return False
-    width = float(np.ravel(dataset.WindowWidth)[0])
-    if dataset.VOILUTFunction == "LINEAR":
-        return width >= 1
-    return dataset.VOILUTFunction in ("LINEAR_EXACT", "SIGMOID") and width > 0
-
-
-def _is_dicom(path: pathlib.Path) -> bool:
+def _is_dicom(path: files.Path) -> bool:
     if path.name.startswith(".") or path.name == "DICOMDIR":
         return False
     if path.suffix.lower() in _ENDINGS:
@@ -401,7 +475,8 @@ def _is_dicom(path: pathlib.Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(dicom_bytes.HEAD)
+            return dicom_bytes.has_file_header(head) or dicom_bytes.is_dicom(head)
     except OSError:
         return False  # a broken link, or not ours to read
 

@@ -1,18 +1,25 @@
 """Conversion: what is stored, in which split, what is refused, and that stopping loses nothing."""
 
+import collections
 import csv
-import dataclasses
 import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
+import time
 
+import pydicom
 import pytest
 import tensorflow as tf
 
-from ptxtf.data import annotations, convert, dicom, shards, source, splits
+from ptxtf import flags
+from ptxtf.data import annotations, convert, dicom, rle, shards, source, workers
 from ptxtf.data.check import check
 from ptxtf.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def digests(directory) -> dict[str, str]:
@@ -56,16 +63,16 @@ def test_no_patient_stands_in_two_splits(conversion, phantoms):
     assert not train & val
     assert not train & test
     assert not val & test
-    people = set(annotations.read_patient_map(phantoms / "patient-map.csv").values())
+    people = set(annotations.read_map(phantoms / "patient-map.csv").patients.values())
     assert len(train | val | test) == len(people) < 24
-    assert all(overlap.shared_images == 0 for overlap in done.overlaps.values())
+    assert all(overlap.shared_images == 0 for overlap in done.survey.overlaps.values())
 
 
 def test_the_study_s_split_shares_patients_and_says_so(conversion):
     done = convert.convert(conversion(split="paper", balance=1.0))
     sets = patients_by_split(done.directory)
     assert set(sets) == {"train", "test"}
-    assert done.overlaps["test"].shared_images > 0
+    assert done.survey.overlaps["test"].shared_images > 0
 
 
 def test_folds_cover_every_image_once(conversion):
@@ -80,7 +87,7 @@ def test_patients_are_stored_as_keyed_hashes(conversion, phantoms, tmp_path):
     hashes = [set().union(*patients_by_split(done.directory).values()) for done in (first, second)]
     assert not hashes[0] & hashes[1]
     text = b"".join(path.read_bytes() for path in first.directory.iterdir())
-    for patient in set(annotations.read_patient_map(phantoms / "patient-map.csv").values()):
+    for patient in set(annotations.read_map(phantoms / "patient-map.csv").patients.values()):
         assert patient.encode() not in text
     assert "one" not in json.loads((first.directory / "dataset.json").read_text())["flags"].values()
 
@@ -96,7 +103,7 @@ def test_balance_keeps_all_positives_and_as_many_healthy(conversion, films):
     splits_together = "+".join(done.manifest.splits)
     assert done.manifest.positives(splits_together) == len(positive) - 4
     assert done.manifest.images(splits_together) == 2 * (len(positive) - 4)
-    assert done.left_out == 4
+    assert done.survey.left_out == 4
 
 
 def spoil(films) -> dict[str, pathlib.Path]:
@@ -123,9 +130,9 @@ def test_bad_input_is_listed_and_the_rest_is_converted(conversion, films):
     assert "expected" in listed[str(bad["broken"])]
     assert "expected" in listed[str(bad["text"])]
     assert "expected a row in the annotations" in listed[str(bad["unlabelled"])]
-    assert "expected well-formed label rows" in listed[str(bad["malformed"])]
+    assert "expected well-formed labels" in listed[str(bad["malformed"])]
     assert any(name.startswith(f"{films / 'train-rle.csv'}:") for name in listed)
-    assert "Received: label rows only" in listed[bad["lost"].stem]
+    assert "Received: label only" in listed[bad["lost"].stem]
     assert all("\n" not in reason and "Received: " in reason for reason in listed.values())
     check(done.directory)
 
@@ -147,9 +154,7 @@ def test_an_empty_folder_is_one_clear_line(conversion, tmp_path):
 
 def test_labels_of_other_images_are_one_clear_line(conversion, tmp_path):
     (tmp_path / "other.csv").write_text("ImageId,EncodedPixels\nsomebody.else,-1\n")
-    with pytest.raises(
-        InputError, match=r"whose SOPInstanceUID stands in .*other\.csv.*24 files, none of them matches"
-    ):
+    with pytest.raises(InputError, match=r"SOPInstanceUID\) stands in .*other\.csv.*24 files, none of them matches"):
         convert.convert(conversion(annotations=str(tmp_path / "other.csv")))
 
 
@@ -208,7 +213,7 @@ def test_files_of_others_are_left_alone(conversion, tmp_path):
 
 
 def test_without_a_map_nobody_knows_who_is_in_two_splits(conversion):
-    assert convert.convert(conversion(split="paper", patient_map="")).overlaps == {}
+    assert convert.convert(conversion(split="paper", patient_map="")).survey.overlaps == {}
 
 
 def test_a_conversion_that_replaces_another_is_no_data_set_until_it_is_whole(conversion, monkeypatch):
@@ -233,7 +238,8 @@ def test_other_settings_start_again_and_leave_no_old_shards(conversion):
 
 
 def test_source_keeps_the_jpeg_stream(conversion):
-    done = convert.convert(conversion(encoding="source", image_size=0))
+    done = convert.convert(conversion(encoding="source"))
+    assert done.manifest.image_size == 0
     shard = done.directory / done.manifest.shards("train")[0].name
     item = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(str(shard)))).numpy())
     image_id = item.features.feature["image_id"].bytes_list.value[0].decode()
@@ -255,7 +261,110 @@ def test_a_changed_shard_is_noticed(conversion):
         check(done.directory)
 
 
-def test_cases_and_rejections_are_plain_values():
-    assert str(convert.Rejected("a.dcm", "a.dcm: expected x")) == "a.dcm: expected x"
-    assert str(convert.Rejected("a.dcm", "expected x")) == "a.dcm: expected x"
-    assert dataclasses.astuple(splits.Case("a", positive=True, patient="p")) == ("a", True, "p")
+def test_a_file_that_ends_its_worker_is_left_out(conversion, monkeypatch):
+    """A decoder that crashes on a damaged file, or takes all memory, costs that file alone."""
+    victim = []
+    monkeypatch.setattr(workers.Workers, "_call", _dies_over(victim))
+    done = convert.convert(conversion(workers=2, balance=0))
+    assert [note.name for note in done.rejected] == [victim[0]]
+    assert "ends the process" in done.rejected[0].reason
+    assert done.manifest.images("+".join(done.manifest.splits)) == 23
+
+
+def _dies_over(victim):
+    """Return a stand-in for a call to a worker that dies whenever the first image to be encoded is among its items."""
+
+    def call(_workers, function, chunk):
+        if function is source.encode:
+            victim.extend([str(chunk[0].path)] if not victim else [])
+            if victim[0] in [str(job.path) for job in chunk]:
+                raise workers._DeathError
+        return [function(item) for item in chunk]
+
+    return call
+
+
+def test_the_card_counts_what_was_labelled_and_drawn(conversion, phantoms):
+    done = convert.convert(conversion(balance=0))
+    card = json.loads((done.directory / "dataset.json").read_text())["card"]
+    rows = annotations.read(phantoms / "train-rle.csv")
+    areas = sorted(int(rle.union(texts, shape=(256, 256)).sum()) for texts in rows.values() if texts)
+    parts = card["splits"].values()
+    assert sum(part["images"] for part in parts) == 24
+    assert sum(part["positives"] for part in parts) == len(areas)
+    assert min(part["mask_area_px"]["min"] for part in parts if part["mask_area_px"]) == areas[0]
+    assert max(part["mask_area_px"]["max"] for part in parts if part["mask_area_px"]) == areas[-1]
+    views = collections.Counter(dicom.read_header(path).view_position for path in dicom.find(phantoms / "dicom"))
+    assert sum((collections.Counter(part["view_positions"]) for part in parts), collections.Counter()) == views
+    assert all(part["original_sizes"] == {"256x256": part["images"]} for part in parts)
+    assert sum(part["patients"] for part in parts) == len(
+        set(annotations.read_map(phantoms / "patient-map.csv").patients.values())
+    )
+    assert card["labels"]["positives"] == len(areas)
+
+
+def test_each_fold_is_compared_with_all_others(conversion):
+    survey = convert.survey(conversion(split="kfold", folds=3, balance=0))
+    assert survey.overlaps.keys() == {"fold0", "fold1", "fold2"}
+    assert all(overlap.shared_images == 0 for overlap in survey.overlaps.values())
+
+
+def test_looking_writes_nothing(conversion, tmp_path):
+    survey = convert.survey(conversion(dry_run=True))
+    assert sum(map(len, survey.splits.values())) + survey.left_out == 24
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.slow
+def test_a_conversion_killed_at_any_moment_goes_on_to_the_same_bytes(conversion, tmp_path):
+    """Killed a little later each time, it leaves whole shards only, and in the end what one run would have written."""
+    whole = convert.convert(conversion(output_dir=str(tmp_path / "whole"), num_shards=4))
+    names = {part.name: part.sha256 for parts in whole.manifest.splits.values() for part in parts}
+    config = conversion(output_dir=str(tmp_path / "killed"), num_shards=4, workers=2)
+    (tmp_path / "run.flags").write_text(flags.to_flagfile(config))
+    command = [sys.executable, "-m", "tools.make_tfrecords", f"--flagfile={tmp_path / 'run.flags'}"]
+    seen_half_way = False
+    for attempt in range(40):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+        progress = tmp_path / "killed" / ".conversion.json"
+        before = progress.stat().st_mtime_ns if progress.exists() else 0
+        while process.poll() is None and (not progress.exists() or progress.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        time.sleep(0.003 * attempt)
+        process.kill()
+        if process.wait() == 0:
+            break
+        written = digests(tmp_path / "killed")
+        assert written.items() <= names.items()  # a reader's pattern finds whole shards only
+        seen_half_way |= 0 < len(written) < len(names)
+    assert seen_half_way
+    done = convert.convert(config)
+    assert digests(done.directory) == names
+    assert not list(done.directory.glob(".*.part.*"))
+
+
+def test_no_identity_of_a_patient_gets_into_the_records(conversion, phantoms, tmp_path):
+    """Whatever a DICOM says of its patient, and a JPEG comment too, is nowhere in the bytes of a record directory."""
+    secrets = {
+        "PatientName": "Identitas^Revelata", "PatientID": "PID-7654321", "PatientBirthDate": "19470815",
+        "PatientAddress": "17 Secret Lane", "AccessionNumber": "ACC99887766", "OtherPatientIDs": "OTHER-424242",
+        "InstitutionName": "Hospital of Nowhere", "ReferringPhysicianName": "Doctor^Hidden", "StudyDate": "20190203",
+        "PatientComments": "comment about them", "PatientTelephoneNumbers": "555-0142-777", "StationName": "ROOM-0815",
+    }  # fmt: skip
+    films = tmp_path / "films"
+    films.mkdir()
+    for path in dicom.find(phantoms / "dicom"):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in secrets.items():
+            setattr(dataset, keyword, value)
+        stream = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+        comment = b"\xff\xfe\x00\x14Comment^In^Stream!"
+        dataset.PixelData = pydicom.encaps.encapsulate([stream[:2] + comment + stream[2:]])
+        dataset.save_as(films / path.name)
+    for encoding in ("raw", "png", "source"):
+        done = convert.convert(
+            conversion(dicom_dir=str(films), patient_map="", encoding=encoding, output_dir=str(tmp_path / encoding))
+        )
+        content = b"".join(path.read_bytes() for path in done.directory.iterdir())
+        told = [secret for secret in (*secrets.values(), "Comment^In") if secret.encode() in content]
+        assert told == []

@@ -1,5 +1,7 @@
 """One record there and back; masks against slicing in NumPy; pictures against OpenCV."""
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -8,18 +10,19 @@ import tensorflow as tf
 from ptxtf.data import example
 
 
-def record(image: bytes, size, mask, **changes) -> bytes:
+def record(image: bytes, size, drawn, *, encoding="raw", **changes) -> bytes:
     settings = {
         "image": image,
         "image_size": size,
-        "mask": example.pack_mask(mask),
-        "original_size": mask.shape,
+        "mask": zlib.compress(drawn.tobytes()),
+        "original_size": drawn.shape,
+        "positive": bool(drawn.any()),
         "image_id": "2.25.1",
         "patient": "abc",
         "spacing_mm": (0.2, float("nan")),
         "view_position": "PA",
     }
-    return example.serialize(example.Record(**settings | changes))
+    return example.serialize(example.Record(**settings | changes), encoding=encoding)
 
 
 def test_a_raw_record_comes_back_as_it_was(rng):
@@ -40,7 +43,8 @@ def test_a_raw_record_comes_back_as_it_was(rng):
 def test_pictures_are_decoded_as_opencv_does(encoding, suffix):
     ramp = np.add.outer(np.arange(24), 3 * np.arange(32)).astype(np.uint8)
     encoded = cv2.imencode(suffix, ramp)[1]
-    case = example.parse(record(encoded.tobytes(), (24, 32), np.zeros((24, 32), np.uint8)), encoding=encoding)
+    serialized = record(encoded.tobytes(), (24, 32), np.zeros((24, 32), np.uint8), encoding=encoding)
+    case = example.parse(serialized, encoding=encoding)
     np.testing.assert_array_equal(case["image"][..., 0], cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
 
 
@@ -48,23 +52,36 @@ def test_pictures_are_decoded_as_opencv_does(encoding, suffix):
 def test_a_mask_shrinks_by_taking_the_pixel_under_each_centre(rng, factor):
     mask = rng.integers(0, 2, (32, 48), dtype=np.uint8)
     shape = tf.constant([32 // factor, 48 // factor])
-    drawn = example.unpack_mask(example.pack_mask(mask), tf.constant(mask.shape), shape)
+    drawn = example.draw_mask(zlib.compress(mask.tobytes()), tf.constant(mask.shape), shape)
     np.testing.assert_array_equal(drawn[..., 0], mask[factor // 2 :: factor, factor // 2 :: factor])
 
 
 def test_a_mask_of_odd_sizes_equals_the_rule_written_out(rng):
     mask = rng.integers(0, 2, (37, 53), dtype=np.uint8)
-    drawn = example.unpack_mask(example.pack_mask(mask), tf.constant([37, 53]), tf.constant([11, 90]))
+    drawn = example.draw_mask(zlib.compress(mask.tobytes()), tf.constant([37, 53]), tf.constant([11, 90]))
     expected = [[mask[int((i + 0.5) * 37 / 11), int((j + 0.5) * 53 / 90)] for j in range(90)] for i in range(11)]
     np.testing.assert_array_equal(drawn[..., 0], expected)
 
 
-def test_a_healthy_record_has_an_empty_mask_of_no_bytes():
-    assert example.pack_mask(np.zeros((1024, 1024), np.uint8)) == b""
-    case = example.parse(record(bytes(16), (4, 4), np.zeros((1024, 1024), np.uint8)), encoding="raw")
+def test_a_healthy_record_has_an_empty_mask_and_nobody_inflates_it():
+    serialized = record(bytes(16), (4, 4), np.zeros((1024, 1024), np.uint8), mask=b"not deflated")
+    case = example.parse(serialized, encoding="raw")
     assert case["mask"].shape == (4, 4, 1)
     assert not case["mask"].numpy().any()
     assert not case["positive"]
+
+
+def test_a_record_is_a_tf_example_with_the_features_of_the_table(rng):
+    mask = rng.integers(0, 2, (5, 7), dtype=np.uint8)
+    features = tf.train.Example.FromString(record(b"123456", (2, 3), mask)).features.feature
+    assert features["image/value"].bytes_list.value[:] == [b"123456"]
+    assert features["image/shape"].int64_list.value[:] == [2, 3, 1]
+    assert features["mask/shape"].int64_list.value[:] == [5, 7, 1]
+    assert zlib.decompress(features["mask/value"].bytes_list.value[0]) == mask.tobytes()
+    assert features["positive"].int64_list.value[:] == [1]
+    text = (example.__doc__ or "").splitlines()
+    documented = {line.split("|")[1].strip() for line in text if line.startswith("| ")} - {"feature"}
+    assert documented == {*features, "image"}
 
 
 def test_resizing_averages_areas():
@@ -81,3 +98,10 @@ def test_parsing_works_inside_tf_data_and_gives_static_shapes(rng):
     assert dataset.element_spec["image"].shape == (32, 32, 1)
     case = next(iter(dataset))
     np.testing.assert_array_equal(case["mask"], example.parse(serialized, encoding="raw", image_size=32)["mask"])
+
+
+def test_a_picture_of_another_size_than_the_record_says_is_an_error():
+    encoded = cv2.imencode(".png", np.zeros((24, 32), np.uint8))[1].tobytes()
+    serialized = record(encoded, (32, 24), np.zeros((24, 32), np.uint8), encoding="png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image/shape is another"):
+        list(tf.data.Dataset.from_tensors(serialized).map(lambda s: example.parse(s, encoding="png")))

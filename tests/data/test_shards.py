@@ -11,9 +11,9 @@ from ptxtf.errors import InputError
 
 
 def manifest(**changes) -> shards.Manifest:
-    part = shards.Shard(name="train-00000-of-00001.tfrecord", images=3, positives=1, sha256="0")
+    part = shards.Shard(name="train-00000-of-00001.tfrecord", images=3, positives=1, bytes=9, sha256="0")
     settings = {
-        "schema_version": 1,
+        "schema_version": 2,
         "image_size": 64,
         "encoding": "raw",
         "splits": {"train": (part,), "val": (part, part)},
@@ -26,6 +26,7 @@ def test_a_shard_holds_the_records_in_order_and_counts_them(tmp_path):
     shard = shards.write_shard(path, iter([(b"one", True), (b"two", False), (b"three", True)]))
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"one", b"two", b"three"]
     assert (shard.name, shard.images, shard.positives) == ("a.tfrecord", 3, 2)
+    assert shard.bytes == path.stat().st_size
     assert shard.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -59,10 +60,10 @@ def test_an_unknown_split_is_named_with_those_there_are():
     [
         (None, "dataset.json: expected a record directory made by tools.make_tfrecords. Received: no such file"),
         ("{", "dataset.json: expected JSON"),
-        ('{"schema_version": 99}', "expected schema_version 1; convert again .* Received: schema_version=99"),
-        ("[]", "expected schema_version 1"),
-        ('{"schema_version": 1, "splits": {}}', "expected the keys of a ptxtf data set"),
-        ('{"schema_version": 1}', "expected the keys of a ptxtf data set"),
+        ('{"schema_version": 99}', "expected schema_version 2; convert again .* Received: schema_version=99"),
+        ("[]", "expected schema_version 2"),
+        ('{"schema_version": 2, "splits": {}}', "expected the keys of a ptxtf data set"),
+        ('{"schema_version": 2}', "expected the keys of a ptxtf data set"),
     ],
 )
 def test_a_broken_manifest_is_one_clear_line(tmp_path, content, message):

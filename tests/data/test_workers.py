@@ -10,39 +10,48 @@ import time
 
 import pytest
 
-from ptxtf.data.workers import ordered_map
+from ptxtf.data.workers import Workers
 from ptxtf.errors import InputError
+
+
+def results(function, items, *, workers, **options):
+    with Workers(workers) as processes:
+        return list(processes.map(function, items, title="t", **options))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
-    assert list(ordered_map(math.factorial, list(range(60)), workers=workers, title="t")) == [
-        math.factorial(n) for n in range(60)
-    ]
+    assert results(math.factorial, list(range(60)), workers=workers) == [math.factorial(n) for n in range(60)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_in_a_worker_reaches_the_caller(workers):
-    results = ordered_map(math.sqrt, [4.0, -1.0, 9.0], workers=workers, title="t")
-    assert next(results) == 2.0
     with pytest.raises(ValueError, match=r"math domain error|expected a nonnegative input"):
-        list(results)
+        results(math.sqrt, [4.0, -1.0, 9.0], workers=workers)
 
 
 def test_nothing_to_do_is_done_at_once():
-    assert list(ordered_map(math.sqrt, [], workers=0, title="t")) == []
+    assert results(math.sqrt, [], workers=0) == []
+
+
+def test_the_same_workers_serve_one_task_after_another():
+    own_pid = "__import__('os').getpid()"
+    with Workers(2) as processes:
+        pids = [set(processes.map(eval, [own_pid] * 20, title="t")) for _ in range(3)]
+    assert len(set.union(*pids)) <= 2
+    assert os.getpid() not in set.union(*pids)
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     """A parent that is killed can tell its workers nothing; they must see it themselves."""
     path = tmp_path / "parent.py"
     path.write_text(
-        "import os, signal, time\n"
-        "from ptxtf.data.workers import ordered_map\n"
+        "import multiprocessing, os, signal, time\n"
+        "from ptxtf.data.workers import Workers\n"
         "if __name__ == '__main__':\n"
-        "    results = ordered_map(time.sleep, [0, *[60] * 40], workers=2, title='t')\n"
+        "    results = Workers(2).map(time.sleep, [*[0] * 4, *[60] * 40], title='t')\n"
         "    next(results)\n"
-        "    print(open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read(), flush=True)\n"
+        "    print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
@@ -63,6 +72,15 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def test_only_the_item_that_kills_its_worker_is_lost():
+    """Of 40 items three end their process; every other one has its result, in its place."""
+    deadly = {5, 6, 31}
+    items = [f"import os; os._exit(1) if {n} in {deadly} else None" for n in range(40)]
+    done = results(exec, items, workers=2, lost=lambda item: f"lost {item[22:40]}")
+    assert [n for n, result in enumerate(done) if result is not None] == sorted(deadly)
+    assert all(done[n].startswith("lost ") for n in deadly)
+
+
 def test_a_killed_worker_is_one_clear_line():
     with pytest.raises(InputError, match="expected worker processes that live"):
-        list(ordered_map(os._exit, [1, 1, 1], workers=2, title="t"))
+        results(os._exit, [1, 1, 1], workers=2)
