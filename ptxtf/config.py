@@ -68,15 +68,25 @@ class PhantomConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """DICOMs and run-length masks to sharded TFRecords."""
+    """Radiographs and masks to sharded TFRecords."""
 
-    dicom_dir: str = setting("folder with the DICOM files, at any depth")
-    annotations: str = setting("csv with one image id and one run-length mask a row; -1 means healthy")
+    dicom_dir: str = setting("folder with DICOM files, at any depth", "")
+    image_dir: str = setting("or: folder with PNG or JPEG files, at any depth, bright = dense", "")
+    annotations: str = setting("csv with one image id and one run-length mask a row; -1 means healthy", "")
+    mask_dir: str = setting(
+        "or, with --image_dir: folder with a PNG for each image, called as it or NAME_mask.png; all black means healthy",
+        "",
+    )
     output_dir: str = setting("folder for the shards and dataset.json", "tfrecords")
-    image_size: int = setting("stored height and width in pixels; 0 keeps each image's own", 512)
+    image_size: int = setting("stored height and width in pixels; 0 keeps each image's own, as source does", 512)
     encoding: Literal["raw", "png", "source"] = setting(
-        "raw: plain bytes, fastest to read; png: a third of the size; source: the DICOM's own JPEG stream, untouched",
+        "raw: plain bytes, fastest to read; png: a third of the size; source: the file's own JPEG stream, untouched "
+        "(what has none is stored as PNG)",
         "raw",
+    )
+    window: int = setting("which VOI LUT or window of a DICOM: 1 is the first; 0: none, but percentiles", 1)
+    decoder: Literal["pydicom", "tfio"] = setting(
+        "what decodes a DICOM's pixels; tfio: tensorflow-io's operation (pip install 'ptxtf[tfio]')", "pydicom"
     )
     num_shards: int = setting("shards per split", 8)
     workers: int = setting("processes; 0: one per core", 0)
@@ -96,19 +106,30 @@ class ConvertConfig:
     balance: float = setting("healthy images kept per positive one; 0 keeps all", 1.0)
     seed: int = setting("seed of splits and balance; the same seed gives the same bytes", 0)
     strict: bool = setting("stop at the first bad file instead of listing it in rejected.csv", False)
+    dry_run: bool = setting(
+        "say what would be converted, and write nothing; without a folder of images: as if all labelled were there",
+        False,
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check(
-            self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
+            bool(self.dicom_dir) + bool(self.image_dir) <= 1 and bool(self.dicom_dir or self.image_dir or self.dry_run),
+            "--dicom_dir or --image_dir",
+            dicom_dir=self.dicom_dir,
+            image_dir=self.image_dir,
         )
         _check(
-            not (self.encoding == "source" and self.image_size),
-            "--image_size=0 with --encoding=source, which keeps each image as it is",
-            image_size=self.image_size,
+            bool(self.annotations) + bool(self.mask_dir) == 1 and not (self.mask_dir and not self.image_dir),
+            "--annotations, or --image_dir with --mask_dir",
+            annotations=self.annotations,
+            mask_dir=self.mask_dir,
+        )
+        _check(
+            self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
         _check_positive(num_shards=self.num_shards)
-        _check_not_negative(workers=self.workers, balance=self.balance)
+        _check_not_negative(workers=self.workers, balance=self.balance, window=self.window)
         _check_seed(self.seed)
         _check(
             len(self.fractions) == 3

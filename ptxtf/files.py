@@ -1,57 +1,220 @@
-"""Files appear whole or not at all: written under a temporary name in the same folder, then renamed."""
+"""Paths as users give them, local or remote; files appear whole or not at all.
 
+Flows in: names. Flows out: `Path`, which is a pathlib.Path, or a `Remote` for what only TensorFlow reaches ("gs://…").
+Files are written under a temporary name in the same folder, then renamed.
+"""
+
+import concurrent.futures
 import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
+import re
+import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ptxtf.remote import Remote
+
+__all__ = [
+    "Name",
+    "Path",
+    "Remote",
+    "atomic",
+    "atomic_local",
+    "local",
+    "path",
+    "sweep",
+    "walk",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_text",
+]
+
+Path = pathlib.Path | Remote
+Name = str | os.PathLike[str] | Remote
+"""What a function takes where a user says which file is meant; `path` makes a `Path` of it."""
+
+_DAY_S = 24 * 3600
+_REQUESTS = 32
+
+
+def path(name: Name) -> Path:
+    """Return the path that a user means: "scheme://…" is a `Remote`, anything else a local pathlib.Path.
+
+    Example:
+        >>> files.path("gs://bucket/records") / "dataset.json"
+        gs://bucket/records/dataset.json
+    """
+    if isinstance(name, Remote):
+        return name
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(.*)", text := os.fspath(name), flags=re.DOTALL)
+    if not match:
+        return pathlib.Path(text)
+    scheme, key = match.groups()
+    return pathlib.Path(key) if scheme == "file" else Remote(scheme, pathlib.PurePosixPath(key))
+
+
+def walk(directory: Name) -> Iterator[Path]:
+    """Yield every file below a folder, in the order of its path.
+
+    Links are followed; a folder to which several ways lead, or a loop of links, is gone through once (told by device
+    and inode). A link that leads nowhere is a file, for its reader to complain of; pipes and sockets are left out.
+
+    Raises:
+        OSError: a folder that is not there or may not be read.
+    """
+    seen: set[object] = set()
+    todo = [(path(directory), True)]
+    while todo:
+        here, is_folder = todo.pop()
+        if not is_folder:
+            yield here
+        elif (identity := _identity(here)) not in seen:
+            seen.add(identity)
+            todo += sorted(_entries(here), key=lambda entry: entry[0].name, reverse=True)
+
+
+def _identity(folder: Path) -> object:
+    if isinstance(folder, Remote):
+        return folder
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _entries(folder: Path) -> list[tuple[Path, bool]]:
+    """Return what lies in a folder, each with whether it is a folder itself."""
+    if isinstance(folder, Remote):
+        found = list(folder.iterdir())
+        with concurrent.futures.ThreadPoolExecutor(
+            _REQUESTS
+        ) as pool:  # each answer may take a journey over the network
+            return list(zip(found, pool.map(Remote.is_dir, found), strict=True))
+    entries: list[tuple[Path, bool]] = []
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            here = folder / entry.name
+            # pathlib takes links in a circle for files that are not there, where scandir raises
+            is_folder = here.is_dir() if entry.is_symlink() else entry.is_dir()
+            if is_folder or entry.is_file(follow_symlinks=False) or here.is_file() or not here.exists():
+                entries.append((here, is_folder))
+    return entries
+
 
 @contextlib.contextmanager
-def atomic(path: pathlib.Path | str) -> Iterator[pathlib.Path]:
-    """Yield a temporary path; rename it to `path` on success, remove it on any failure.
+def atomic(name: Name) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `name` on success, remove it on any failure.
 
-    Folders above `path` are made. The temporary name starts with a dot, so that no reader's pattern matches it.
+    Folders above it are made. The temporary name starts with a dot, so that no reader's pattern matches it, and holds
+    machine and process, so that `sweep` can tell what a killed writer left.
+
+    A reader sees the old file or the whole new one: on local disks, as the rename is one step; on object stores
+    (gs://, s3://, az://), where renaming copies, as an object appears once it is complete. On hdfs:// the old file
+    goes a moment before the new one comes.
 
     Example:
         >>> with atomic("scores.json") as temporary:
         ...     temporary.write_text("{}")
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")  # ends alike, for writers that look at the ending
+    target = path(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # ends as the target does, for writers that look at the ending
+    temporary = target.with_name(f".{socket.gethostname()}.{os.getpid()}.part.{target.name}")
     try:
         yield temporary
-        temporary.replace(path)
-    finally:
+        temporary.replace(str(target))
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
-def write_text(path: pathlib.Path | str, text: str) -> None:
-    """Write UTF-8 text to `path`, whole or not at all."""
-    with atomic(path) as temporary:
+@contextlib.contextmanager
+def atomic_local(name: Name) -> Iterator[pathlib.Path]:
+    """As `atomic`, for writers that know local files only: what they wrote is copied to a remote `name` in the end."""
+    target = path(name)
+    if not isinstance(target, Remote):
+        with atomic(target) as temporary:
+            yield pathlib.Path(str(temporary))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        written = pathlib.Path(folder, target.name)
+        yield written
+        with written.open("rb") as source, atomic(target) as temporary, temporary.open("wb") as file:
+            shutil.copyfileobj(source, file)
+
+
+@contextlib.contextmanager
+def local(name: Name) -> Iterator[pathlib.Path]:
+    """Yield a local file for readers that know no others: the file itself, or a copy that is gone afterwards."""
+    source = path(name)
+    if not isinstance(source, Remote):
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder, source.name)
+        with source.open("rb") as original, copy.open("wb") as file:
+            shutil.copyfileobj(original, file)
+        yield copy
+
+
+def sweep(directory: Name, pattern: str) -> None:
+    """Remove what killed writers left of files in a folder whose names match `pattern`.
+
+    That is the temporary files of processes that do not live on this machine any more; those of other machines, which
+    nobody here can know, once they are a day old.
+    """
+    leftovers: list[Path] = list(path(directory).glob(f".*.part.{pattern}"))
+    for leftover in leftovers:
+        with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+            if _is_abandoned(leftover):
+                leftover.unlink()
+
+
+def _is_abandoned(leftover: Path) -> bool:
+    writer = re.match(r"\.(.+)\.([0-9]{1,9})\.part\.", leftover.name)
+    if writer and writer[1] == socket.gethostname():
+        return not _lives(int(writer[2]))
+    return time.time() - leftover.stat().st_mtime_ns / 1e9 > _DAY_S
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write_text(name: Name, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with atomic(name) as temporary:
         # file names need not be UTF-8; what is not is written as \udcXX
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_bytes(path: pathlib.Path | str, content: bytes) -> None:
-    """Write bytes to `path`, whole or not at all."""
-    with atomic(path) as temporary:
+def write_bytes(name: Name, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    with atomic(name) as temporary:
         temporary.write_bytes(content)
 
 
-def write_csv(path: pathlib.Path | str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(name: Name, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table with a header, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(name, text.getvalue())
 
 
-def write_json(path: pathlib.Path | str, value: Any) -> None:
+def write_json(name: Name, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(name, json.dumps(value, indent=2) + "\n")

@@ -21,6 +21,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from ptxtf import files
 from ptxtf.errors import InputError
 
 RECIPES = pathlib.Path(__file__).parent / "recipes"
@@ -47,6 +48,8 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
         print(help_text(f"python -m {name}", module.__doc__ or "", configs, arguments))
         sys.exit(0)
     try:
+        if any("://" in argument for argument in sys.argv[1:]):
+            _import_tensorflow()  # a remote flag file is opened by it
         instances, rest = parse(sys.argv[1:], *configs)
         if rest and not arguments:
             raise InputError(f"expected flags only. Received: {rest[0]!r}")
@@ -157,7 +160,7 @@ def _import_tensorflow() -> None:
             os.close(terminal)
 
 
-def _expand(argv: Sequence[str], *, origin: str, seen: tuple[pathlib.Path, ...]) -> Iterator[tuple[str, str]]:
+def _expand(argv: Sequence[str], *, origin: str, seen: tuple[files.Path, ...]) -> Iterator[tuple[str, str]]:
     """Yield (argument, where it stands), with every flag file replaced by its lines."""
     rest = iter(argv)
     for token in rest:
@@ -176,10 +179,11 @@ def _expand(argv: Sequence[str], *, origin: str, seen: tuple[pathlib.Path, ...])
                 yield from _expand([text], origin=f"{path}:{number}", seen=(*seen, path))
 
 
-def _find(name: str, *, origin: str, seen: tuple[pathlib.Path, ...]) -> pathlib.Path:
+def _find(name: str, *, origin: str, seen: tuple[files.Path, ...]) -> files.Path:
     """Return the flag file `name`: as given, beside the file that includes it, or among the recipes."""
-    folders = [pathlib.Path(), *(path.parent for path in seen[-1:]), RECIPES]
-    for path in (folder / name for folder in folders):
+    given = files.path(name)
+    folders = [] if given.is_absolute() else [*(path.parent for path in seen[-1:]), RECIPES]
+    for path in (given, *(folder / name for folder in folders)):
         if path.is_file():
             if path.resolve() in [earlier.resolve() for earlier in seen]:
                 raise InputError(

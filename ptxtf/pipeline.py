@@ -5,18 +5,17 @@ distribution strategy.
 """
 
 import itertools
-import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-from ptxtf import preprocess
+from ptxtf import files, preprocess
 from ptxtf.config import Mode, PreprocessConfig
 from ptxtf.data import dataset
 
 
 def batches(
-    directory: pathlib.Path | str,
+    directory: files.Name,
     split: str,
     *,
     batch_size: int,

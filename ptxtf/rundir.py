@@ -10,7 +10,6 @@ In it stand
     tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
-import pathlib
 from typing import NamedTuple
 
 from ptxtf import config, files, flags
@@ -38,34 +37,34 @@ class Settings(NamedTuple):
     training: TrainConfig
 
 
-def newest_checkpoint(run_dir: pathlib.Path) -> pathlib.Path | None:
+def newest_checkpoint(run_dir: files.Path) -> files.Path | None:
     """Return the newest whole checkpoint of a run; None before its first epoch is finished.
 
     A checkpoint's index is written last, so it is whole once that is there.
     """
-    found = [path.with_suffix("") for path in (run_dir / CHECKPOINTS).glob("ckpt-*.index")]
+    found: list[files.Path] = [path.with_suffix("") for path in (run_dir / CHECKPOINTS).glob("ckpt-*.index")]
     return max(found, key=lambda path: int(path.name.removeprefix("ckpt-")), default=None)
 
 
-def write_flags(run_dir: pathlib.Path, settings: Settings) -> None:
+def write_flags(run_dir: files.Path, settings: Settings) -> None:
     """Write run.flags."""
     files.write_text(run_dir / FLAGS, flags.to_flagfile(*settings))
 
 
-def read_flags(run_dir: pathlib.Path | str) -> Settings:
+def read_flags(run_dir: files.Name) -> Settings:
     """Return the settings of a run.
 
     Raises:
         InputError: the folder holds no run.flags, or one that this version does not understand.
     """
-    path = pathlib.Path(run_dir) / FLAGS
+    path = files.path(run_dir) / FLAGS
     if not path.is_file():
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
     stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
     return Settings(*stages)
 
 
-def check_same(run_dir: pathlib.Path, new: Settings) -> None:
+def check_same(run_dir: files.Path, new: Settings) -> None:
     """Check that a begun run goes on with the settings it was started with.
 
     Raises:

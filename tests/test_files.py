@@ -1,4 +1,10 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; a walk finds them all. What holds for remote ones, too, is in test_remote.py."""
+
+import inspect
+import os
+import socket
+import sys
+import time
 
 import pytest
 
@@ -31,3 +37,67 @@ def test_the_file_is_not_there_before_it_is_whole(tmp_path):
 def test_csv_quotes_what_needs_it(tmp_path):
     files.write_csv(tmp_path / "a.csv", ["name", "reason"], [("a,b", 'say "no"')])
     assert (tmp_path / "a.csv").read_text() == 'name,reason\n"a,b","say ""no"""\n'
+
+
+def test_walk_follows_links_and_goes_through_a_loop_once(tmp_path):
+    below = tmp_path / "top" / "b"
+    below.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in (tmp_path / "top" / "a.txt", tmp_path / "top" / "c.txt", below / "z.txt", elsewhere / "far.txt"):
+        path.write_text("x")
+    (below / "up").symlink_to(tmp_path / "top")  # a loop
+    (below / "self").symlink_to(below / "self")  # a loop of links alone
+    (below / "gone.dcm").symlink_to(tmp_path / "nowhere")
+    (below / "file").symlink_to(elsewhere / "far.txt")
+    (tmp_path / "top" / "link").symlink_to(elsewhere)
+    (tmp_path / "top" / "twin").symlink_to(elsewhere)
+    os.mkfifo(below / "pipe")  # to open it would wait for ever
+    found = [str(path.relative_to(tmp_path / "top")) for path in files.walk(tmp_path / "top")]
+    assert found == ["a.txt", "b/file", "b/gone.dcm", "b/self", "b/z.txt", "c.txt", "link/far.txt"]
+
+
+def test_walk_goes_deeper_than_python_calls_functions(tmp_path):
+    folder = tmp_path
+    for _ in range(200):
+        folder = folder / "d"
+        folder.mkdir()
+    (folder / "a").write_text("x")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = list(files.walk(tmp_path))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [folder / "a"]
+
+
+def test_walk_gives_the_order_of_paths(tmp_path):
+    names = ["b/a", "b.txt", "a-b/c", "a/z", "a/b/c", "a.d/x", "B/x", "é/x"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert list(files.walk(tmp_path)) == sorted(tmp_path / name for name in names)
+
+
+def test_sweep_leaves_what_may_live(tmp_path):
+    host, day_s = socket.gethostname(), 24 * 3600
+    expected = {
+        f".{host}.{os.getppid()}.part.a": True,
+        f".{host}.1.part.a": True,  # init: not ours to signal, but alive
+        f".other.{os.getpid()}.part.a": True,
+        f".another.{os.getpid()}.part.a": False,  # made old below
+        ".1.part.a": True,
+        "a": True,
+        ".hidden": True,
+    }
+    for name in expected:
+        (tmp_path / name).write_text("x")
+    old = time.time() - day_s - 60
+    os.utime(tmp_path / f".another.{os.getpid()}.part.a", (old, old))
+    files.sweep(tmp_path, "*")
+    assert {name: (tmp_path / name).exists() for name in expected} == expected
+
+
+def test_sweeping_what_is_not_there_is_no_error(tmp_path):
+    files.sweep(tmp_path / "none", "*")

@@ -5,18 +5,19 @@ For example,
     python -m tools.benchmark clahe
 
 WHAT is one of: clahe (against OpenCV), warp (image and mask, against OpenCV), patches (against
-tf.image.extract_patches), input (records to augmented batches, images/s), convert (DICOM to records, files/s), model (a
-training step and a prediction). What is compared runs in turn, A B A B …, and the medians' ratio is the figure to
+tf.image.extract_patches), input (records to augmented batches, images/s), convert (DICOM to records, against the script
+that everybody writes: pydicom, OpenCV, two PNGs, one process), model (a training step and a prediction). What is compared runs in turn, A B A B …, and the medians' ratio is the figure to
 quote: single times on a
 shared machine say little. `taskset -c 0` in front gives one core.
 """
 
 import dataclasses
 import pathlib
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ class BenchmarkConfig:
     image_size: int = setting("height and width in pixels", 512)
     batch_size: int = setting("images per call", 8)
     repeats: int = setting("timed runs of each, after two to warm up", 15)
+    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth", 1000)
+    turns: int = setting("turns of WHAT=convert", 3)
+    workers: int = setting("processes of WHAT=convert", 2)
     backbone: str = setting("encoder of WHAT=model", "resnet34")
     precision: str = setting("precision of WHAT=model", "float32")
 
@@ -142,19 +146,79 @@ def _patches(config: BenchmarkConfig) -> None:
 
 def _convert(config: BenchmarkConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        films = _write_phantoms(pathlib.Path(folder))
-        start = time.perf_counter()
-        directory = _convert_phantoms(films, config)
-        seconds = time.perf_counter() - start
-        size = sum(path.stat().st_size for path in directory.iterdir())
-    print(f"{_FILMS} DICOMs in {seconds:.1f} s: {_FILMS / seconds:.1f} files/s, {size / _FILMS / 1e3:.0f} kB each")
+        films = pathlib.Path(folder, "films")
+        paths, rows = _write_many_films(films, config.files)
+        few = paths[: max(1, config.files // 10)]
+        times: dict[str, list[float]] = {"the usual script": [], "ptxtf, source": [], "ptxtf, raw": []}
+        for turn in range(config.turns):
+            output = pathlib.Path(folder, f"turn{turn}")
+            start = time.perf_counter()
+            _usual_script(few, rows, output / "png", config.image_size)
+            times["the usual script"].append((time.perf_counter() - start) / len(few))
+            for encoding in ("source", "raw"):
+                start = time.perf_counter()
+                _convert_films(films, output / encoding, config, encoding=encoding, workers=config.workers)
+                times[f"ptxtf, {encoding}"].append((time.perf_counter() - start) / len(paths))
+            shutil.rmtree(output)
+    usual = statistics.median(times["the usual script"])
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        print(f"{name:20s} {1 / median:7.0f} files/s   {usual / median:5.1f}x the usual script")
+
+
+def _usual_script(paths: Sequence[pathlib.Path], rows: dict[str, str], output: pathlib.Path, size: int) -> None:
+    """Convert as most scripts do: decode by pydicom, draw the mask run by run, shrink both, write two PNGs."""
+    import cv2
+    import pydicom
+
+    (output / "images").mkdir(parents=True)
+    (output / "masks").mkdir()
+    for path in paths:
+        pixels = pydicom.dcmread(path).pixel_array
+        mask = np.zeros(pixels.size, np.uint8)
+        if rows[path.stem] != "-1":
+            position = 0
+            numbers = [int(number) for number in rows[path.stem].split()]
+            for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
+                position += gap
+                mask[position : position + length] = 255
+                position += length
+        mask = mask.reshape(pixels.shape[::-1]).T
+        cv2.imwrite(str(output / "images" / f"{path.stem}.png"), cv2.resize(pixels, (size, size)))
+        shrunk = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(output / "masks" / f"{path.stem}.png"), shrunk)
+
+
+def _write_many_films(folder: pathlib.Path, count: int) -> tuple[list[pathlib.Path], dict[str, str]]:
+    """Write SIIM-like films, copies of a few phantoms under ids of their own, and return paths and labels."""
+    from ptxtf.data import phantom
+
+    phantom.write_dataset(folder / "few", 16, workers=0)
+    texts = dict(line.split(",") for line in (folder / "few" / "train-rle.csv").read_text().splitlines()[1:])
+    paths, rows = [], {}
+    (folder / "dicom").mkdir()
+    originals = {path.stem: path.read_bytes() for path in (folder / "few").rglob("*.dcm")}
+    for number in range(count):
+        image_id, content = sorted(originals.items())[number % len(originals)]
+        copy_id = f"{image_id[:-6]}{number:06d}"
+        path = folder / "dicom" / f"{copy_id}.dcm"
+        path.write_bytes(content.replace(image_id.encode(), copy_id.encode()))
+        paths.append(path)
+        rows[copy_id] = texts[image_id].strip()
+    lines = [f"{copy_id},{text}" for copy_id, text in rows.items()]
+    (folder / "train-rle.csv").write_text("\n".join(["ImageId,EncodedPixels", *lines]) + "\n")
+    return paths, rows
 
 
 def _input(config: BenchmarkConfig) -> None:
     import ptxtf
+    from ptxtf.data import phantom
 
     with tempfile.TemporaryDirectory() as folder:
-        directory = _convert_phantoms(_write_phantoms(pathlib.Path(folder)), config)
+        films = pathlib.Path(folder)
+        phantom.write_dataset(films, _FILMS)
+        directory = films / "records"
+        _convert_films(films, directory, config, encoding="raw", workers=0)
         stream = ptxtf.batches(directory, "train", batch_size=config.batch_size, training=True)
         for _ in range(2 * _FILMS // config.batch_size):
             next(stream)
@@ -216,25 +280,23 @@ def _radiographs(config: BenchmarkConfig) -> np.ndarray:
     return np.stack([film.pixels for film in drawn])
 
 
-def _write_phantoms(folder: pathlib.Path) -> pathlib.Path:
-    from ptxtf.data import phantom
-
-    phantom.write_dataset(folder / "phantoms", _FILMS)
-    return folder / "phantoms"
-
-
-def _convert_phantoms(films: pathlib.Path, config: BenchmarkConfig) -> pathlib.Path:
+def _convert_films(
+    films: pathlib.Path, output: pathlib.Path, config: BenchmarkConfig, *, encoding: str, workers: int
+) -> None:
     from ptxtf.data.convert import convert
 
-    settings = ConvertConfig(
-        dicom_dir=str(films / "dicom"),
-        annotations=str(films / "train-rle.csv"),
-        output_dir=str(films / "records"),
-        image_size=config.image_size,
-        fractions=(1.0, 0.0, 0.0),
-        balance=0,
+    convert(
+        ConvertConfig(
+            dicom_dir=str(films / "dicom"),
+            annotations=str(films / "train-rle.csv"),
+            output_dir=str(output),
+            image_size=config.image_size,
+            encoding=encoding,
+            fractions=(1.0, 0.0, 0.0),
+            balance=0,
+            workers=workers,
+        )
     )
-    return convert(settings).directory
 
 
 if __name__ == "__main__":

@@ -1,38 +1,89 @@
-"""Convert a folder of chest DICOMs and a csv of run-length masks to sharded TFRecords.
+"""Convert a folder of chest radiographs and their masks to sharded TFRecords.
 
 For example,
 
     python -m tools.make_tfrecords --dicom_dir=siim/dicom --annotations=siim/train-rle.csv \
         --patient_map=siim/nih_id.csv --output_dir=tfrecords
 
-OUTPUT_DIR gets <split>-NNNNN-of-MMMMM.tfrecord, dataset.json and rejected.csv. The same files, flags and seed give the
-same bytes. A conversion that was stopped goes on where it was.
+    python -m tools.make_tfrecords --image_dir=films --mask_dir=masks --output_dir=tfrecords
+
+    python -m tools.make_tfrecords --annotations=siim/train-rle.csv --patient_map=siim/nih_id.csv --split=paper --dry_run
+
+OUTPUT_DIR gets <split>-NNNNN-of-MMMMM.tfrecord, dataset.json, rejected.csv (what was left out, and why) and noticed.csv
+(what was used and is worth a look). The same files, flags and seed give the same bytes. A conversion that was stopped
+goes on where it was.
 """
 
-from ptxtf import flags
+import collections
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ptxtf import files, flags
 from ptxtf.config import ConvertConfig
+
+if TYPE_CHECKING:  # both load pydicom and OpenCV, for which --help need not wait
+    from ptxtf.data.convert import Survey
+    from ptxtf.data.inventory import Note
 
 
 def main(config: ConvertConfig) -> None:
-    """Convert, then say what came of it: counts, patients in two splits, what was left out."""
-    from ptxtf.data.convert import convert
+    """Convert, or with --dry_run only look, and say what came of it."""
+    from ptxtf.data import convert
 
-    done = convert(config)
-    for split in done.manifest.splits:
-        print(f"{split}: {done.manifest.images(split)} images, {done.manifest.positives(split)} with pneumothorax")
-    if done.left_out:
-        print(f"{done.left_out} healthy images left out by --balance={config.balance:g}")
-    if not done.overlaps:
-        print("patients in two splits: unknown, as each image's PatientID is its own; give a --patient_map to know")
-    for split, overlap in done.overlaps.items():
-        print(
-            f"{split}: {overlap.shared_images} of {overlap.images} images and {overlap.shared_positives} of "
-            f"{overlap.positives} positives share a patient with {next(iter(done.manifest.splits))}"
+    if config.dry_run:
+        survey = convert.survey(config)
+        counts = {name: (len(part), sum(case.positive for case in part)) for name, part in survey.splits.items()}
+        lines = [*_tell(survey, counts, config), *_list("left out", survey.inventory.rejected)]
+        print(*lines, "dry run: nothing was written", sep="\n")
+        return
+    done = convert.convert(config)
+    counts = {name: (done.manifest.images(name), done.manifest.positives(name)) for name in done.manifest.splits}
+    print(*_tell(done.survey, counts, config), sep="\n")
+    for line in (
+        *_list("left out", done.rejected, done.directory / "rejected.csv"),
+        *_list("noticed", done.survey.inventory.noticed, done.directory / "noticed.csv"),
+        str(done.directory),
+    ):
+        print(line)
+
+
+def _tell(survey: "Survey", counts: dict[str, tuple[int, int]], config: ConvertConfig) -> Iterator[str]:
+    """Yield a line each for labels, files, splits, and what splits share."""
+    if labels := survey.inventory.labels:
+        yield (
+            f"labels: {labels.rows:,} rows of {labels.images:,} images, {labels.positives:,} with pneumothorax, "
+            f"{labels.healthy:,} healthy; {labels.several_rows:,} images have several rows, "
+            f"which overlap in {labels.overlapping:,}"
         )
-    if done.rejected:
-        listed = done.directory / "rejected.csv"
-        print(f"{len(done.rejected)} left out as unusable, see {listed}; the first: {done.rejected[0]}")
-    print(done.directory)
+    if survey.inventory.found:
+        yield f"files: {survey.inventory.found:,}, of which {len(survey.inventory.cases):,} can be used"
+    if survey.left_out:
+        yield f"{survey.left_out:,} healthy images left out by --balance={config.balance:g}"
+    for split, (images, positives) in counts.items():
+        yield f"{split}: {images:,} images, {positives:,} with pneumothorax"
+    if not survey.overlaps:
+        yield "patients in two splits: unknown, as each image's PatientID is its own; give a --patient_map to know"
+    others = "the other folds" if config.split == "kfold" else next(iter(counts))
+    for split, overlap in survey.overlaps.items():
+        yield (
+            f"{split}: {_share(overlap.shared_images, overlap.images)} images and "
+            f"{_share(overlap.shared_positives, overlap.positives)} positives share a patient with {others}"
+        )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / (whole or 1):.1%})"
+
+
+def _list(title: str, notes: "Sequence[Note]", path: files.Path | None = None) -> Iterator[str]:
+    """Yield how many notes there are of each kind, with the first, and where all are listed."""
+    if not notes:
+        return
+    kinds = collections.Counter(note.kind for note in notes)
+    yield f"{title}: {len(notes):,}" + (f", see {path}" if path else "")
+    firsts = {note.kind: note for note in reversed(notes)}
+    for kind, count in kinds.items():
+        yield f"  {kind} ({count:,}), such as {firsts[kind]}"
 
 
 if __name__ == "__main__":

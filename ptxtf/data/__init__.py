@@ -1,19 +1,23 @@
 """Disk -> host batches: DICOM files and label tables become records, records become batches.
 
-| module      | from                      | to                                                       |
-|-------------|---------------------------|----------------------------------------------------------|
-| dicom       | one DICOM file            | `Radiograph`: uint8 pixels, bright = dense               |
-| rle         | SIIM run-length text      | uint8 mask of {0, 1}, and back                           |
-| annotations | csv                       | {image id: run-length rows}                              |
-| splits      | cases                     | named splits: by patient, k-fold, the study's own        |
-| source      | one file and its rows     | encoded image and mask (worker processes, no TensorFlow) |
-| example     | encoded image and mask    | one TFRecord, and back                                   |
-| shards      | records                   | shard files and dataset.json                             |
-| convert     | folder and csv            | a record directory: all of the above in order            |
-| workers     | a function and items      | results in order, by worker processes                    |
-| check       | a record directory        | its counts, or what is wrong with it                     |
-| dataset     | a record directory        | tf.data of examples and batches (uint8, on the host)     |
-| phantom     | a seed                    | synthetic radiographs (with phantom_anatomy, _film, _extras) |
+| module       | from                      | to                                                       |
+|--------------|---------------------------|----------------------------------------------------------|
+| dicom        | one DICOM file            | `Radiograph`: uint8 pixels, bright = dense               |
+| grey         | stored values             | grey levels as a viewing station shows them              |
+| images       | one PNG or JPEG file      | uint8 pixels, or a mask of {0, 1} (jpeg, png: its bytes) |
+| rle          | SIIM run-length text      | uint8 mask of {0, 1}, and back                           |
+| annotations  | csv                       | {image id: run-length rows}; {image id: patient}         |
+| inventory    | folders and csv           | cases that can be used, and notes of what cannot         |
+| splits       | cases                     | named splits: by patient, k-fold, the study's own        |
+| source       | one file and its label    | encoded image and mask (worker processes, no TensorFlow) |
+| example      | encoded image and mask    | one TFRecord, and back                                   |
+| shards       | records                   | shard files and dataset.json                             |
+| card, tfds   | facts, dataset.json       | what a data card and TensorFlow Datasets need            |
+| convert      | folders and csv           | a record directory: all of the above in order            |
+| workers      | a function and items      | results in order, by worker processes                    |
+| check        | a record directory        | its counts, or what is wrong with it; a contact sheet    |
+| dataset      | a record directory        | tf.data of examples and batches (uint8, on the host)     |
+| phantom      | a seed                    | synthetic radiographs (with phantom_anatomy, _film, …)   |
 
 Modules load when first used: nothing here needs TensorFlow, pydicom or OpenCV until it is asked for.
 """
@@ -29,6 +33,8 @@ __all__ = [
     "dicom",
     "example",
     "examples",
+    "images",
+    "inventory",
     "phantom",
     "rle",
     "shards",

@@ -9,12 +9,12 @@ whatever the batch size, the order, the number of workers, or a restart.
 """
 
 import contextlib
-import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from ptxtf import files
 from ptxtf.data import example, shards
 from ptxtf.errors import InputError
 
@@ -26,7 +26,7 @@ Batch = Mapping[str, tf.Tensor]
 
 
 def examples(
-    directory: pathlib.Path | str, split: str, *, full_mask: bool = False, image_size: int = 0
+    directory: files.Name, split: str, *, full_mask: bool = False, image_size: int = 0
 ) -> tf.data.Dataset:
     """Read one split's examples, in the same order each time.
 
@@ -49,17 +49,16 @@ def examples(
         ...     print(case["image_id"], case["image"].shape)
     """
     manifest = shards.read_manifest(directory)
-    paths = [str(pathlib.Path(directory) / shard.name) for shard in manifest.shards(split)]
+    paths = [files.path(directory) / shard.name for shard in manifest.shards(split)]
     for path in paths:
-        if not pathlib.Path(path).is_file():
+        if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
     size = image_size or manifest.image_size
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return example.parse(serialized, encoding=manifest.encoding, image_size=size, full_mask=full_mask)
 
-    files = tf.data.Dataset.from_tensor_slices(paths)
-    records = files.interleave(
+    records = tf.data.Dataset.from_tensor_slices(list(map(str, paths))).interleave(
         tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     parsed = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -67,7 +66,7 @@ def examples(
 
 
 @contextlib.contextmanager
-def readable(directory: pathlib.Path | str) -> Iterator[None]:
+def readable(directory: files.Name) -> Iterator[None]:
     """Turn what TensorFlow says of damaged records into an InputError that names their folder."""
     try:
         yield
@@ -96,7 +95,7 @@ class Split:
             is given.
     """
 
-    def __init__(self, directory: pathlib.Path | str, split: str, *, image_size: int = 0, cache: bool = True) -> None:
+    def __init__(self, directory: files.Name, split: str, *, image_size: int = 0, cache: bool = True) -> None:
         manifest = shards.read_manifest(directory)
         self.images = manifest.images(split)
         if not self.images:

@@ -2,55 +2,55 @@
 
 A record holds
 
-| feature        | type        | what                                                                              |
-|----------------|-------------|-----------------------------------------------------------------------------------|
-| image          | bytes       | uint8 pixels, bright = dense: raw row by row, PNG, or the DICOM's own JPEG stream |
-| image_size     | int64 [2]   | stored height and width in pixels                                                 |
-| mask           | bytes       | bits at the original size, rows padded to bytes, deflated; empty: healthy         |
-| original_size  | int64 [2]   | height and width of the DICOM in pixels                                           |
-| image_id       | bytes       | SOP instance UID                                                                  |
-| patient        | bytes       | keyed hash of the patient                                                         |
-| spacing_mm     | float32 [2] | row and column spacing of the original pixels; nan: unknown                       |
-| view_position  | bytes       | PA, AP, ... or empty                                                              |
+| feature       | type        | what                                                                                |
+|---------------|-------------|-------------------------------------------------------------------------------------|
+| image         | bytes       | the radiograph as PNG or JPEG, bright = dense (`--encoding=png` and `source`); or   |
+| image/value   | bytes       | its uint8 pixels row by row (`--encoding=raw`)                                      |
+| image/shape   | int64 [3]   | stored height, width and 1                                                          |
+| mask/value    | bytes       | uint8 pixels of {0, 1} row by row, at the original size, deflated (zlib, RFC 1950)  |
+| mask/shape    | int64 [3]   | original height, width and 1                                                        |
+| positive      | int64       | 1: the mask is not empty                                                            |
+| image_id      | bytes       | SOP instance UID; of a picture, its file's name without ending                      |
+| patient       | bytes       | keyed hash of the patient                                                           |
+| spacing_mm    | float32 [2] | row and column spacing of the original pixels; nan: unknown                         |
+| view_position | bytes       | PA, AP, ... or empty                                                                |
 
 The mask keeps the original size whatever the image's, so that scores at the original size are possible; `parse`
-draws it at the image's size by nearest neighbour at pixel centres, reading only the bits it needs.
+draws it at the image's size by nearest neighbour at pixel centres. Names and forms are those of TensorFlow Datasets'
+Image, Tensor and Text features, so that it reads the records too (`ptxtf.data.tfds`). How image and mask become bytes
+stands in `ptxtf.data.source`, as that is work for processes without TensorFlow.
 """
 
 import dataclasses
-import zlib
+import os
 
-import numpy as np
 import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One record before it is serialized; `image` is encoded already, `mask` by `pack_mask`."""
+    """One record before it is serialized; `image` and `mask` are bytes already, sizes are height and width."""
 
     image: bytes
     image_size: tuple[int, int]
     mask: bytes
     original_size: tuple[int, int]
+    positive: bool
     image_id: str
     patient: str
     spacing_mm: tuple[float, float]
     view_position: str
 
 
-def pack_mask(mask: np.ndarray) -> bytes:
-    """Return a uint8 [H, W] mask of {0, 1} as deflated bits; an empty mask as no bytes."""
-    return zlib.compress(np.packbits(mask, axis=1).tobytes()) if mask.any() else b""
-
-
-def serialize(record: Record) -> bytes:
+def serialize(record: Record, *, encoding: str) -> bytes:
     """Return the bytes of one TFRecord; the same record always gives the same bytes."""
     features = {
-        "image": _bytes(record.image),
-        "image_size": _ints(record.image_size),
-        "mask": _bytes(record.mask),
-        "original_size": _ints(record.original_size),
-        "image_id": _bytes(record.image_id.encode()),
+        _image_key(encoding): _bytes(record.image),
+        "image/shape": _ints(*record.image_size, 1),
+        "mask/value": _bytes(record.mask),
+        "mask/shape": _ints(*record.original_size, 1),
+        "positive": _ints(int(record.positive)),
+        "image_id": _bytes(os.fsencode(record.image_id)),
         "patient": _bytes(record.patient.encode()),
         "spacing_mm": tf.train.Feature(float_list=tf.train.FloatList(value=record.spacing_mm)),
         "view_position": _bytes(record.view_position.encode()),
@@ -78,24 +78,31 @@ def parse(
     features = tf.io.parse_single_example(
         serialized,
         {
-            "image": tf.io.FixedLenFeature([], tf.string),
-            "image_size": tf.io.FixedLenFeature([2], tf.int64),
-            "mask": tf.io.FixedLenFeature([], tf.string),
-            "original_size": tf.io.FixedLenFeature([2], tf.int64),
+            _image_key(encoding): tf.io.FixedLenFeature([], tf.string),
+            "image/shape": tf.io.FixedLenFeature([3], tf.int64),
+            "mask/value": tf.io.FixedLenFeature([], tf.string),
+            "mask/shape": tf.io.FixedLenFeature([3], tf.int64),
+            "positive": tf.io.FixedLenFeature([], tf.int64),
             "image_id": tf.io.FixedLenFeature([], tf.string),
             "patient": tf.io.FixedLenFeature([], tf.string),
             "spacing_mm": tf.io.FixedLenFeature([2], tf.float32),
             "view_position": tf.io.FixedLenFeature([], tf.string),
         },
     )
-    original_size = tf.cast(features["original_size"], tf.int32)
-    stored_size = tf.cast(features["image_size"], tf.int32)
+    original_size = tf.cast(features["mask/shape"][:2], tf.int32)
+    stored_size = tf.cast(features["image/shape"][:2], tf.int32)
+    positive = features["positive"] > 0
     size = tf.constant([image_size, image_size]) if image_size else stored_size
-    image = _decode_image(features["image"], stored_size, encoding=encoding)
+    image = _decode_image(features[_image_key(encoding)], stored_size, encoding=encoding)
     if image_size:
         image = tf.cond(tf.reduce_all(stored_size == size), lambda: image, lambda: resize(image[tf.newaxis], size)[0])
         image = tf.ensure_shape(image, [image_size, image_size, 1])
-    mask = unpack_mask(features["mask"], original_size, original_size if full_mask else size)
+    mask_size = original_size if full_mask else size
+    mask = tf.cond(  # most masks are empty, and need no inflating
+        positive,
+        lambda: draw_mask(features["mask/value"], original_size, mask_size),
+        lambda: tf.zeros([mask_size[0], mask_size[1], 1], tf.uint8),
+    )
     if image_size and not full_mask:
         mask = tf.ensure_shape(mask, [image_size, image_size, 1])
     return {
@@ -106,7 +113,7 @@ def parse(
         "view_position": features["view_position"],
         "spacing_mm": features["spacing_mm"],
         "original_size": original_size,
-        "positive": tf.strings.length(features["mask"]) > 0,
+        "positive": positive,
     }
 
 
@@ -129,28 +136,21 @@ def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     return tf.cast(tf.round(resized), tf.uint8)
 
 
-def unpack_mask(packed: tf.Tensor, original_size: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Draw a packed mask at any size, by nearest neighbour at pixel centres.
+def draw_mask(deflated: tf.Tensor, original_size: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Draw a stored mask at any size, by nearest neighbour at pixel centres.
 
     Args:
-        packed: string scalar from `pack_mask`.
-        original_size: int32 [2], height and width of the packed mask.
+        deflated: string scalar, uint8 pixels of {0, 1} row by row, deflated.
+        original_size: int32 [2], height and width of the stored mask.
         size: int32 [2], height and width to draw.
 
     Returns:
         uint8 [*size, 1] of {0, 1}.
     """
-
-    def draw() -> tf.Tensor:
-        octets = tf.io.decode_raw(tf.io.decode_compressed(packed, "ZLIB"), tf.uint8)
-        octets = tf.reshape(octets, [original_size[0], -1])  # [H0, ceil(W0 / 8)]
-        rows, columns = (_centres(size[axis], original_size[axis]) for axis in (0, 1))
-        octets = tf.gather(tf.gather(octets, rows), columns // 8, axis=1)  # [H, W]
-        shift = tf.cast(7 - columns % 8, tf.uint8)
-        return tf.bitwise.bitwise_and(tf.bitwise.right_shift(octets, shift), tf.constant(1, tf.uint8))
-
-    empty = tf.strings.length(packed) == 0
-    return tf.cond(empty, lambda: tf.zeros(size, tf.uint8), draw)[..., tf.newaxis]
+    pixels = tf.io.decode_raw(tf.io.decode_compressed(deflated, "ZLIB"), tf.uint8)
+    rows, columns = (_centres(size[axis], original_size[axis]) for axis in (0, 1))
+    mask = tf.gather(tf.reshape(pixels, original_size), rows)  # [h, W]
+    return tf.gather(mask, columns, axis=1)[..., tf.newaxis]
 
 
 def _centres(size: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
@@ -158,19 +158,24 @@ def _centres(size: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
     return (2 * tf.range(size) + 1) * original // (2 * size)
 
 
+def _image_key(encoding: str) -> str:
+    return "image/value" if encoding == "raw" else "image"
+
+
 def _decode_image(image: tf.Tensor, size: tf.Tensor, *, encoding: str) -> tf.Tensor:
     if encoding == "raw":
-        decoded = tf.io.decode_raw(image, tf.uint8)
-    elif encoding == "png":
+        return tf.reshape(tf.io.decode_raw(image, tf.uint8), [size[0], size[1], 1])
+    if encoding == "png":
         decoded = tf.io.decode_png(image, channels=1)
     else:  # decode_jpeg reads PNG too: "source" stores that where a DICOM holds no plain JPEG
         decoded = tf.io.decode_jpeg(image, channels=1, dct_method="INTEGER_ACCURATE")
-    return tf.reshape(decoded, [size[0], size[1], 1])
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(decoded)[:2], size, "image/shape is another")]):
+        return tf.ensure_shape(decoded, [None, None, 1])
 
 
 def _bytes(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
-def _ints(values: tuple[int, ...]) -> tf.train.Feature:
+def _ints(*values: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -34,7 +34,7 @@ from ptxtf.data.phantom_film import (
     draw_tissue,
     expose,
 )
-from ptxtf.data.workers import ordered_map
+from ptxtf.data.workers import Workers
 
 SMALLEST = 64
 """The least size, in pixels: below it the thinnest pneumothorax has no pixel left."""
@@ -237,7 +237,8 @@ def write_dataset(
         _classes(count, positive_share, rng), _nih_names(count, images_per_patient, rng), seed=seed, size=size
     )
     write = functools.partial(_write_image, directory=directory)
-    rows = list(ordered_map(write, entries, workers=workers, title="phantoms", unit="image"))
+    with Workers(workers) as processes:
+        rows = list(processes.map(write, entries, title="phantoms", unit="image"))
     files.write_csv(directory / "patient-map.csv", ("Kaggle_ID", "NIH_ID"), ((e.image_id, e.nih_name) for e in entries))
     annotations = directory / "train-rle.csv"
     files.write_csv(annotations, ("ImageId", " EncodedPixels"), _label_rows(entries, rows, rng))

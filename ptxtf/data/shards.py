@@ -1,6 +1,6 @@
 """A record directory on disk: shard names, whole-or-not-at-all writing, and dataset.json.
 
-    train-00000-of-00008.tfrecord … test-00007-of-00008.tfrecord, dataset.json, rejected.csv
+    train-00000-of-00008.tfrecord … test-00007-of-00008.tfrecord, dataset.json, rejected.csv, noticed.csv
 
 dataset.json (`Manifest`) says what the shards hold; a reader trusts nothing else.
 """
@@ -8,7 +8,6 @@ dataset.json (`Manifest`) says what the shards hold; a reader trusts nothing els
 import dataclasses
 import hashlib
 import json
-import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,28 +17,40 @@ from ptxtf import files
 from ptxtf.errors import InputError
 
 MANIFEST = "dataset.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the records as `ptxtf.data.example` writes them; a reader refuses any other."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One shard file: its name, number of records and positives, and the SHA-256 of its bytes."""
+    """One shard file: its name, number of records and positives, its size and the SHA-256 of its bytes."""
 
     name: str
     images: int
     positives: int
+    bytes: int
     sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What dataset.json holds: the schema's version, the stored images' size and encoding, the shards of each split."""
+    """What dataset.json holds.
+
+    Attributes:
+        schema_version: of the records.
+        image_size: stored height and width in pixels; 0: each image has its own.
+        encoding: "raw", "png" or "source".
+        splits: the shards of each split.
+        card: counts of labels, files, classes, patients, views, sizes, areas; what was left out and why.
+        flags: the settings that made the records.
+        versions: of the packages that made them.
+    """
 
     schema_version: int
     image_size: int
     encoding: str
     splits: dict[str, tuple[Shard, ...]]
+    card: dict[str, Any] = dataclasses.field(default_factory=dict)
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -67,7 +78,7 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def write_shard(path: pathlib.Path, records: Iterable[tuple[bytes, bool]]) -> Shard:
+def write_shard(path: files.Path, records: Iterable[tuple[bytes, bool]]) -> Shard:
     """Write records to `path`, whole or not at all, and return what the manifest says of them.
 
     Args:
@@ -75,23 +86,23 @@ def write_shard(path: pathlib.Path, records: Iterable[tuple[bytes, bool]]) -> Sh
         records: (serialized record, whether it is positive), in order.
     """
     images = positives = 0
-    with files.atomic(path) as temporary:
+    with files.atomic_local(path) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for serialized, positive in records:
                 writer.write(serialized)
                 images += 1
                 positives += positive
-        digest = sha256(temporary)
-    return Shard(name=path.name, images=images, positives=positives, sha256=digest)
+        size, digest = temporary.stat().st_size, sha256(temporary)
+    return Shard(name=path.name, images=images, positives=positives, bytes=size, sha256=digest)
 
 
-def read_manifest(directory: pathlib.Path | str) -> Manifest:
+def read_manifest(directory: files.Name) -> Manifest:
     """Read dataset.json.
 
     Raises:
         InputError: no such file, not readable as one, or of another schema version.
     """
-    path = pathlib.Path(directory) / MANIFEST
+    path = files.path(directory) / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,24 +133,24 @@ def _check_types(manifest: Manifest) -> None:
     if not manifest.splits or not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise TypeError("splits without whole numbers of images")
     if manifest.encoding not in ("raw", "png", "source") or any(
-        pathlib.Path(part.name).name != part.name for part in parts
+        "/" in part.name for part in parts
     ):
         raise TypeError("another encoding, or shards in another folder")
 
 
-def write_manifest(directory: pathlib.Path | str, manifest: Manifest) -> pathlib.Path:
+def write_manifest(directory: files.Name, manifest: Manifest) -> files.Path:
     """Write dataset.json and return its path."""
-    path = pathlib.Path(directory) / MANIFEST
+    path = files.path(directory) / MANIFEST
     files.write_json(path, dataclasses.asdict(manifest))
     return path
 
 
-def is_whole(path: pathlib.Path, shard: Shard) -> bool:
+def is_whole(path: files.Path, shard: Shard) -> bool:
     """Return whether the shard's file is there with the very bytes that were written."""
     return path.is_file() and sha256(path) == shard.sha256
 
 
-def sha256(path: pathlib.Path) -> str:
+def sha256(path: files.Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -1,46 +1,76 @@
-"""One DICOM file and its label rows -> encoded image and mask. Runs in worker processes, so without TensorFlow.
+"""One image file and its label -> encoded image and mask. Runs in worker processes, so without TensorFlow.
 
-Flows in: a path and run-length rows. Flows out: `Encoded`, the image as the record will hold it (uint8, bright = dense)
-and the mask at the DICOM's own size; or, from `encode`, the reason why a file cannot be used.
+Flows in: a path with run-length rows or a mask's path. Flows out: `Encoded`, image and mask as the record will hold them
+(`ptxtf.data.example` reads them), the mask at the file's own size; or the reason why a file cannot be used.
 """
 
 import dataclasses
+import functools
 import math
-import pathlib
+import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from ptxtf.data import dicom, rle
+from ptxtf import files
+from ptxtf.data import dicom, images, rle
 from ptxtf.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What a worker is asked to do: read `path`, draw `rows`, store the image as `encoding` at `image_size`."""
+class Options:
+    """How a conversion reads and stores its files; `ptxtf.config.ConvertConfig` tells what the values mean."""
 
-    path: pathlib.Path
-    rows: tuple[str, ...]
     image_size: int
     encoding: str
+    window: int
+    decoder: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a worker is asked to do: read `path`, draw its mask from `rows` or read it from `mask_path`."""
+
+    path: files.Path
+    rows: tuple[str, ...]
+    mask_path: files.Path | None
+    options: Options
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """What a worker gives back; `mask` is uint8 [H, W] of {0, 1} at the original size, None where healthy."""
+    """What a worker gives back; `mask` is deflated, see `deflate`."""
 
     image: bytes
     image_size: tuple[int, int]
-    mask: np.ndarray | None
+    mask: bytes
+    mask_area_px: int
     original_size: tuple[int, int]
     spacing_mm: tuple[float, float]
     view_position: str
 
 
-def read_header(path: pathlib.Path) -> dicom.Header | str:
-    """Return what a DICOM says besides its pixels, or the reason why it cannot be used."""
+def read_header(path: files.Path) -> dicom.Header | str:
+    """Return what a file says besides its pixels, or the reason why it cannot be used.
+
+    A picture says nothing: the name of its file is its id.
+    """
     try:
-        return dicom.read_header(path)
+        return _picture_header(path) if _is_picture(path) else dicom.read_header(path)
+    except InputError as error:
+        return str(error)
+
+
+def header_lost(path: files.Path) -> str:
+    """Return the reason why a file cannot be used whose header ended the worker process, twice."""
+    return f"{path}: expected a file that can be read. Received: one that ends the process that reads it"
+
+
+def is_positive(mask_path: files.Path) -> bool | str:
+    """Return whether a mask file holds any mask, or the reason why it cannot be used."""
+    try:
+        return bool(images.read_mask(mask_path).any())
     except InputError as error:
         return str(error)
 
@@ -48,21 +78,34 @@ def read_header(path: pathlib.Path) -> dicom.Header | str:
 def encode(job: Job) -> Encoded | str:
     """Return the encoded case, or the reason why it cannot be used (one line that names the file)."""
     try:
-        radiograph = dicom.read(job.path)
-        shape = radiograph.pixels.shape
-        mask = rle.union(job.rows, shape=shape) if job.rows else None
+        header, shape, image, image_size = _encode_image(job)
+        mask = _mask(job, shape)
     except InputError as error:
         message = str(error)
         return message if str(job.path) in message else f"{job.path}: {message}"
-    image, size = _encode_image(radiograph, image_size=job.image_size, encoding=job.encoding)
     return Encoded(
         image=image,
-        image_size=size,
-        mask=mask,
-        original_size=(shape[0], shape[1]),
-        spacing_mm=radiograph.spacing_mm or (math.nan, math.nan),
-        view_position=radiograph.view_position,
+        image_size=image_size,
+        mask=_no_mask(shape) if mask is None else deflate(mask),
+        mask_area_px=0 if mask is None else int(np.count_nonzero(mask)),
+        original_size=shape,
+        spacing_mm=header.spacing_mm or (math.nan, math.nan),
+        view_position=header.view_position,
     )
+
+
+def image_lost(job: Job) -> str:
+    """Return the reason why a file cannot be used whose pixels ended the worker process, twice."""
+    return (
+        f"{job.path}: expected an image that can be decoded. Received: one that ends the process that decodes it, or "
+        "takes all memory"
+    )
+
+
+def deflate(mask: np.ndarray) -> bytes:
+    """Return a mask, uint8 [H, W] of {0, 1}, as deflated bytes, row by row."""
+    runs_only = zlib.compressobj(strategy=zlib.Z_RLE)  # a third faster than looking for repeated rows, and no larger
+    return runs_only.compress(mask.tobytes()) + runs_only.flush()
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -73,10 +116,56 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _encode_image(radiograph: dicom.Radiograph, *, image_size: int, encoding: str) -> tuple[bytes, tuple[int, int]]:
-    if encoding == "source" and radiograph.encoded is not None:
-        return radiograph.encoded, radiograph.pixels.shape
-    pixels = resize(radiograph.pixels, image_size) if image_size else radiograph.pixels
-    if encoding == "raw":
-        return pixels.tobytes(), pixels.shape
-    return cv2.imencode(".png", pixels)[1].tobytes(), pixels.shape
+def _is_picture(path: files.Path) -> bool:
+    return path.suffix.lower() in images.ENDINGS
+
+
+def _picture_header(path: files.Path) -> dicom.Header:
+    return dicom.Header(
+        image_id=images.image_id(path),
+        patient_id="",
+        view_position="",
+        spacing_mm=None,
+        frames=1,
+        pixel_aspect=1.0,
+    )
+
+
+def _encode_image(job: Job) -> tuple[dicom.Header, tuple[int, int], bytes, tuple[int, int]]:
+    """Return header, original size, the encoded image, and the size it is stored at."""
+    path, options = job.path, job.options
+    is_picture = _is_picture(path)
+    if options.encoding == "source":
+        stream = images.read_stream(path) if is_picture else dicom.read_stream(path, window=options.window)
+        if stream is not None:
+            header = _picture_header(path) if is_picture else stream
+            return header, stream.shape, stream.encoded, stream.shape
+    if is_picture:
+        header, pixels = _picture_header(path), images.read(path).pixels
+    else:
+        header = radiograph = dicom.read(path, window=options.window, decode=_DECODERS[options.decoder])
+        pixels = radiograph.pixels
+    stored = resize(pixels, options.image_size) if options.image_size else pixels
+    encoded = stored.tobytes() if options.encoding == "raw" else cv2.imencode(".png", stored)[1].tobytes()
+    return header, pixels.shape, encoded, stored.shape
+
+
+def _tfio_decode(content: bytes) -> np.ndarray:
+    from ptxtf.data import tfio  # loads TensorFlow
+
+    return tfio.decode(content)
+
+
+_DECODERS: dict[str, Callable[[bytes], np.ndarray] | None] = {"pydicom": None, "tfio": _tfio_decode}
+
+
+def _mask(job: Job, shape: tuple[int, int]) -> np.ndarray | None:
+    """Return the mask at the image's size, uint8 [H, W] of {0, 1}; None where healthy."""
+    if job.mask_path is not None:
+        return images.read_mask(job.mask_path, shape=shape)
+    return rle.union(job.rows, shape=shape) if job.rows else None
+
+
+@functools.lru_cache(maxsize=16)
+def _no_mask(shape: tuple[int, int]) -> bytes:
+    return deflate(np.zeros(shape, np.uint8))

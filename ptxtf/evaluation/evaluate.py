@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ Example = Mapping[str, Any]
 class Evaluation:
     """What `evaluate` wrote, and the summary of `scores.summarize`."""
 
-    directory: pathlib.Path
+    directory: files.Path
     summary: Mapping[str, Any]
 
 
@@ -39,7 +38,7 @@ def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
     Raises:
         InputError: no finished run, no records, an unknown or empty split.
     """
-    directory = pathlib.Path(config.output_dir)
+    directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     predictor = Predictor.load(config.run_dir)
     dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
@@ -151,7 +150,7 @@ def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_rows(path: pathlib.Path, rows: Sequence[scores.ImageScore]) -> None:
+def _write_rows(path: files.Path, rows: Sequence[scores.ImageScore]) -> None:
     files.write_csv(
         path, [field.name for field in dataclasses.fields(scores.ImageScore)], map(dataclasses.astuple, rows)
     )

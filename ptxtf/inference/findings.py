@@ -6,10 +6,11 @@ does not tell.
 """
 
 import dataclasses
-import pathlib
 
 import cv2
 import numpy as np
+
+from ptxtf import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Finding:
     """Where most of the mask lies, "left" or "right" as one looks at the image; "" without a pneumothorax."""
 
 
-def describe(mask: np.ndarray, probabilities: np.ndarray, *, image_id: str, path: pathlib.Path) -> Finding:
+def describe(mask: np.ndarray, probabilities: np.ndarray, *, image_id: str, path: files.Path) -> Finding:
     """Describe a mask.
 
     Args:

@@ -5,12 +5,10 @@
 Sizes that differ from the network's are resized to it and back.
 """
 
-import pathlib
-
 import keras
 import tensorflow as tf
 
-from ptxtf import forward, models, rundir  # noqa: F401 - models registers the layers that a saved model holds
+from ptxtf import files, forward, models, rundir  # noqa: F401 - models registers the layers that a saved model holds
 from ptxtf.data import example
 from ptxtf.errors import InputError
 
@@ -34,14 +32,14 @@ class Predictor:
         self._logits = logits
 
     @classmethod
-    def load(cls, run_directory: pathlib.Path | str) -> "Predictor":
+    def load(cls, run_directory: files.Name) -> "Predictor":
         """Load the final model of a run.
 
         Raises:
             InputError: no finished run in that folder.
         """
         settings = rundir.read_flags(run_directory)
-        path = pathlib.Path(run_directory) / rundir.MODEL
+        path = files.path(run_directory) / rundir.MODEL
         if not path.is_file():
             raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
         xla = forward.use_xla(settings.training.xla)
@@ -60,14 +58,15 @@ class Predictor:
         return tf.image.resize(probabilities, original, method="bilinear")
 
 
-def load_model(path: pathlib.Path) -> keras.Model:
+def load_model(path: files.Path) -> keras.Model:
     """Load model.keras.
 
     Raises:
         InputError: not a Keras model, or one with layers that this version does not know.
     """
     try:
-        return keras.saving.load_model(path, compile=False)
+        with files.local(path) as file:
+            return keras.saving.load_model(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise InputError(
             f"{path}: expected a model saved by ptxtf.train. Received: {str(error).splitlines()[0]}"

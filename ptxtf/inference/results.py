@@ -12,7 +12,6 @@ The folder it writes may be the one it reads: what it wrote there is not read ag
 import dataclasses
 import hashlib
 import itertools
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -33,14 +32,14 @@ _LONGEST = 160
 class Results:
     """What `predict` wrote: the findings, and the files it could not read."""
 
-    directory: pathlib.Path
+    directory: files.Path
     findings: tuple[findings.Finding, ...]
-    rejected: tuple[tuple[pathlib.Path, str], ...]
+    rejected: tuple[tuple[files.Path, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Film:
-    path: pathlib.Path
+    path: files.Path
     image_id: str
     name: str
     pixels: np.ndarray
@@ -54,12 +53,12 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
     """
     paths = radiographs.find(names)
     predictor = Predictor.load(config.run_dir)
-    directory = pathlib.Path(config.output_dir)
+    directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     batch_size = min(config.batch_size, len(paths))
     found: list[findings.Finding] = []
     encoded: list[tuple[str, str]] = []
-    rejected: list[tuple[pathlib.Path, str]] = []
+    rejected: list[tuple[files.Path, str]] = []
     with tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar:
         for group in _groups(_read(paths, rejected), batch_size):
             for film, probabilities in zip(group, _probabilities(predictor, group, batch_size), strict=False):
@@ -77,9 +76,9 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
     return Results(directory, tuple(found), tuple(rejected))
 
 
-def _read(paths: Sequence[pathlib.Path], rejected: list[tuple[pathlib.Path, str]]) -> Iterator[_Film]:
+def _read(paths: Sequence[files.Path], rejected: list[tuple[files.Path, str]]) -> Iterator[_Film]:
     """Yield the files that can be read; list the others."""
-    seen: dict[str, pathlib.Path] = {}  # by the name that results get
+    seen: dict[str, files.Path] = {}  # by the name that results get
     for path in paths:
         try:
             image_id, pixels = radiographs.read(path)
@@ -114,7 +113,7 @@ def _probabilities(predictor: Predictor, group: Sequence[_Film], size: int) -> n
     return predictor(filled[..., np.newaxis]).numpy()[..., 0]
 
 
-def _write_pictures(directory: pathlib.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:
+def _write_pictures(directory: files.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:
     title = f"pneumothorax {finding.probability:.2f}" if finding.pneumothorax else f"none ({finding.probability:.2f})"
     drawn = pictures.overlay(film.pixels, predicted_mask=mask, title=title)
     files.write_bytes(directory / f"{film.name}_mask.png", pictures.png(mask * 255))

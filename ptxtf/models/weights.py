@@ -4,18 +4,18 @@ Flows in: a Keras-3 `.weights.h5` file, or a legacy `.h5` file as keras.applicat
 changed in place, or one InputError that names the file and the first layer that does not fit.
 """
 
-import os
 import pathlib
 
 import h5py
 import keras
 import numpy as np
 
+from ptxtf import files
 from ptxtf.errors import InputError
 from ptxtf.models.rebuild import finalize
 
 
-def load_weights(model: keras.Model, path: str | os.PathLike[str], *, by_name: bool = False) -> None:
+def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False) -> None:
     """Load a file's weights into a model of the same layers.
 
     Args:
@@ -28,18 +28,19 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, by_name: b
         InputError: no such file, no weight file, or one in which a layer of the model lacks its weights or has other
             shapes.
     """
-    path = pathlib.Path(path)
+    path = files.path(path)
     if not path.is_file():
         raise InputError(f"weights file {path}: expected a file of encoder weights. Received: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)  # a whole legacy model keeps its weights one level down
-            if legacy := any(name.startswith("layer_names") for name in root.attrs):
-                _load_legacy(model, path, _read_legacy(root), by_name=by_name)
-    except OSError as error:
-        raise InputError(f"weights file {path}: expected an HDF5 file of weights. Received: {error}") from error
-    if not legacy:
-        _load_keras3(model, path)
+    with files.local(path) as local:
+        try:
+            with h5py.File(local, "r") as file:
+                root = file.get("model_weights", file)  # a whole legacy model keeps its weights one level down
+                if legacy := any(name.startswith("layer_names") for name in root.attrs):
+                    _load_legacy(model, path, _read_legacy(root), by_name=by_name)
+        except OSError as error:
+            raise InputError(f"weights file {path}: expected an HDF5 file of weights. Received: {error}") from error
+        if not legacy:
+            _load_keras3(model, local, named=path)
 
 
 def fetch(url: str, *, md5: str) -> pathlib.Path:
@@ -80,7 +81,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for chunk in chunks for name in chunk]
 
 
-def _load_legacy(model: keras.Model, path: pathlib.Path, saved: dict[str, list[np.ndarray]], *, by_name: bool) -> None:
+def _load_legacy(model: keras.Model, path: files.Path, saved: dict[str, list[np.ndarray]], *, by_name: bool) -> None:
     layers = [layer for layer in model.layers if layer.weights]
     if by_name:
         if missing := [layer.name for layer in layers if layer.name not in saved]:
@@ -110,13 +111,13 @@ def _load_legacy(model: keras.Model, path: pathlib.Path, saved: dict[str, list[n
         finalize(layer)
 
 
-def _load_keras3(model: keras.Model, path: pathlib.Path) -> None:
+def _load_keras3(model: keras.Model, local: pathlib.Path, *, named: files.Path) -> None:
     try:
-        model.load_weights(path)
+        model.load_weights(local)
     except (ValueError, KeyError) as error:
         # Keras names the first layer that does not fit and then lists all of them.
         reason = _one_line(error).split(" List of objects")[0]
-        raise InputError(f"weights file {path}: expected the weights of {model.name}. Received: {reason}") from error
+        raise InputError(f"weights file {named}: expected the weights of {model.name}. Received: {reason}") from error
 
 
 def _one_line(error: BaseException) -> str:

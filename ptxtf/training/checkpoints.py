@@ -5,8 +5,6 @@ An epoch that was interrupted is run again from its start; as order and augmenta
 result is that of an uninterrupted run.
 """
 
-import pathlib
-
 import keras
 import tensorflow as tf
 
@@ -23,7 +21,7 @@ class RunState:
         optimizer: built for the model's trainable variables.
     """
 
-    def __init__(self, run_dir: pathlib.Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    def __init__(self, run_dir: files.Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         self._run_dir = run_dir
         self._model = model
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
@@ -41,7 +39,7 @@ class RunState:
         """Lowest validation loss so far; infinity before the first."""
         return float(self._best)
 
-    def restore(self, path: pathlib.Path, *, epochs: int) -> None:
+    def restore(self, path: files.Path, *, epochs: int) -> None:
         """Load a checkpoint of a run that is to have `epochs` epochs.
 
         Raises:
@@ -65,12 +63,12 @@ class RunState:
         """
         if val_loss is not None and val_loss < self.best:
             self._best.assign(val_loss)
-            with files.atomic(self._run_dir / rundir.BEST) as temporary:
+            with files.atomic_local(self._run_dir / rundir.BEST) as temporary:
                 self._model.save_weights(temporary)
         self._epoch.assign_add(1)
         self._manager.save(checkpoint_number=self._epoch)
 
-    def finish(self) -> pathlib.Path:
+    def finish(self) -> files.Path:
         """Write model.keras with the best weights and return its path.
 
         Raises:
@@ -79,10 +77,11 @@ class RunState:
         best = self._run_dir / rundir.BEST
         if self.best < float("inf"):
             try:
-                self._model.load_weights(best)
+                with files.local(best) as file:
+                    self._model.load_weights(file)
             except (OSError, ValueError, KeyError) as error:
                 raise InputError(f"{best}: expected the weights of the best epoch. Received: {error}") from None
         path = self._run_dir / rundir.MODEL
-        with files.atomic(path) as temporary:
+        with files.atomic_local(path) as temporary:
             self._model.save(temporary)
         return path

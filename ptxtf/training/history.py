@@ -1,14 +1,13 @@
 """One row per epoch <-> history.csv; the columns are those of the first row."""
 
 import csv
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from ptxtf import files, rundir
 from ptxtf.errors import InputError
 
 
-def read(run_dir: pathlib.Path, *, epochs: int) -> list[dict[str, float]]:
+def read(run_dir: files.Path, *, epochs: int) -> list[dict[str, float]]:
     """Return the rows of the first `epochs` epochs; later ones belong to a pass that was not finished.
 
     Raises:
@@ -28,7 +27,7 @@ def read(run_dir: pathlib.Path, *, epochs: int) -> list[dict[str, float]]:
     return found
 
 
-def write(run_dir: pathlib.Path, rows: Sequence[Mapping[str, float]]) -> None:
+def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write history.csv, whole or not at all."""
     columns = list(rows[0])
     files.write_csv(run_dir / rundir.HISTORY, columns, [[f"{row[name]:.6g}" for name in columns] for row in rows])

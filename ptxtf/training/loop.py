@@ -7,14 +7,13 @@ An epoch depends on the seed and its number alone, so that a run that was stoppe
 
 import dataclasses
 import functools
-import pathlib
 import time
 
 import keras
 import tensorflow as tf
 import tqdm
 
-from ptxtf import forward, models, preprocess, rundir
+from ptxtf import files, forward, models, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, readable
 from ptxtf.errors import InputError
@@ -37,7 +36,7 @@ class _Run:
 
 def train(
     inputs: InputConfig, preprocessing: PreprocessConfig, network: ModelConfig, training: TrainConfig
-) -> pathlib.Path:
+) -> files.Path:
     """Train a network, or go on with a run that was stopped; return the run's folder.
 
     Reads the splits that `inputs` names; writes run.flags, checkpoints, history.csv, TensorBoard events, curves.png and
@@ -46,7 +45,7 @@ def train(
     Raises:
         InputError: settings that do not fit the records, the backbone or the run's folder.
     """
-    run_dir = pathlib.Path(training.run_dir)
+    run_dir = files.path(training.run_dir)
     train_split = _open(inputs, inputs.train_split)
     val_split = _open(inputs, inputs.val_split) if inputs.val_split else None
     inputs = dataclasses.replace(inputs, image_size=train_split.image_size)  # run.flags tells what "as stored" was

@@ -4,7 +4,6 @@ Flows in: the rows of history.csv, the model's probabilities for a few validatio
 folder.
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,7 +26,7 @@ class Watch:
         logits_of: uint8 images [B, H, W, 1] -> float32 logits [B, H, W, 1].
     """
 
-    def __init__(self, run_dir: pathlib.Path, cases: Batch | None, logits_of: Logits) -> None:
+    def __init__(self, run_dir: files.Path, cases: Batch | None, logits_of: Logits) -> None:
         self._writer = tf.summary.create_file_writer(str(run_dir / rundir.TENSORBOARD))
         self._cases = cases
         self._logits_of = logits_of
@@ -67,7 +66,7 @@ def choose_cases(split: Split, count: int, batch_size: int) -> Batch | None:
     return {name: tf.constant(np.stack([case[name] for case in chosen])) for name in ("image", "mask")}
 
 
-def draw_curves(run_dir: pathlib.Path, rows: Sequence[Mapping[str, float]]) -> pathlib.Path:
+def draw_curves(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> files.Path:
     """Write curves.png from at least one row, and return its path."""
     path = run_dir / rundir.CURVES
     files.write_bytes(path, pictures.curves(rows))
