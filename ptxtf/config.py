@@ -74,7 +74,7 @@ class ConvertConfig:
     image_dir: str = setting("or: folder with PNG or JPEG files, at any depth, bright = dense", "")
     annotations: str = setting("csv with one image id and one run-length mask a row; -1 means healthy", "")
     mask_dir: str = setting(
-        "or, with --image_dir: folder with a PNG for each image, called as it or NAME_mask.png; all black means healthy",
+        "or, with --image_dir: folder with a PNG for each image, of its name or NAME_mask.png; all black means healthy",
         "",
     )
     output_dir: str = setting("folder for the shards and dataset.json", "tfrecords")

@@ -43,6 +43,7 @@ Name = str | os.PathLike[str] | Remote
 
 _DAY_S = 24 * 3600
 _REQUESTS = 32
+"""Questions to a remote file system that are under way at a time."""
 
 
 def path(name: Name) -> Path:
@@ -92,9 +93,8 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
     """Return what lies in a folder, each with whether it is a folder itself."""
     if isinstance(folder, Remote):
         found = list(folder.iterdir())
-        with concurrent.futures.ThreadPoolExecutor(
-            _REQUESTS
-        ) as pool:  # each answer may take a journey over the network
+        # each answer may come from far away, so many are asked for at once
+        with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
             return list(zip(found, pool.map(Remote.is_dir, found), strict=True))
     entries: list[tuple[Path, bool]] = []
     with os.scandir(folder) as listing:
@@ -180,7 +180,7 @@ def _is_abandoned(leftover: Path) -> bool:
     writer = re.match(r"\.(.+)\.([0-9]{1,9})\.part\.", leftover.name)
     if writer and writer[1] == socket.gethostname():
         return not _lives(int(writer[2]))
-    return time.time() - leftover.stat().st_mtime_ns / 1e9 > _DAY_S
+    return 0 < leftover.stat().st_mtime_ns / 1e9 < time.time() - _DAY_S  # 0: no times are kept there
 
 
 def _lives(process: int) -> bool:

@@ -84,7 +84,25 @@ def test_the_counts_that_were_printed_add_up(way):
     lines = way[1]["make_tfrecords"].stdout
     counts = [int(number) for number in re.findall(r"^\w+: (\d+) images, ", lines, flags=re.MULTILINE)]
     assert sum(counts) == 16
-    assert re.findall(r"(\d+) of \d+ images and (\d+) of \d+ positives share", lines) == [("0", "0"), ("0", "0")]
+    shares = re.findall(r"(\d+) of \d+ \(0\.0%\) images and (\d+) of \d+ \(0\.0%\) positives share", lines)
+    assert shares == [("0", "0"), ("0", "0")]
+
+
+def test_looking_before_converting_needs_no_radiographs(tmp_path):
+    """Six images of four patients; b's rows overlap in a pixel, c's do not; the study's split trains on five."""
+    (tmp_path / "labels.csv").write_text("id,rle\na,-1\nb,5 3\nc,1 1\nb,6 3\nc,9 1\nd,-1\ne,-1\nf,0 9\nbad,5\n")
+    (tmp_path / "map.csv").write_text("image,patient\na,1\nb,1\nc,2\nd,2\ne,3\nf,4\n")
+    done = command(
+        "tools.make_tfrecords", f"--annotations={tmp_path / 'labels.csv'}", f"--patient_map={tmp_path / 'map.csv'}",
+        f"--output_dir={tmp_path / 'records'}", "--split=paper", "--balance=0", "--dry_run",
+    )  # fmt: skip
+    assert "labels: 8 rows of 6 images, 3 with pneumothorax, 3 healthy; 2 images have several rows, " in done.stdout
+    assert "which overlap in 1\n" in done.stdout
+    assert "train: 5 images" in done.stdout
+    assert "labels.csv:10: RLE pair 1: expected a gap and a length" in done.stdout
+    shares = re.search(r"test: (\d) of 1 \((0|100)\.0%\) images", done.stdout)
+    assert shares
+    assert not (tmp_path / "records").exists()
 
 
 def test_training_prints_a_line_per_epoch(way):

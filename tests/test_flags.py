@@ -41,8 +41,8 @@ def test_what_is_not_given_keeps_the_default():
         ([*REQUIRED, "--strict=perhaps"], "command line: expected true or false. Received: --strict=perhaps"),
         ([*REQUIRED, "--num_shards=0"], "expected num_shards above 0. Received: num_shards=0"),
         ([*REQUIRED, "--fractions=0.5,0.6,0.1"], "three fractions .* add up to 1. Received: fractions="),
-        ([*REQUIRED, "--encoding=source"], "--image_size=0 with --encoding=source"),
-        (["--annotations=x.csv"], "expected --dicom_dir: folder with the DICOM files"),
+        ([*REQUIRED, "--mask_dir=x"], "expected --annotations, or --image_dir with --mask_dir"),
+        (["--annotations=x.csv"], "expected --dicom_dir or --image_dir"),
         ([*REQUIRED, "--undefok=foo", "--foo=1"], "expected a known flag .* Received: --undefok"),
         (["--flagfile=nowhere.flags"], "command line: expected a flag file.*demo.flags.*Received: --flagfile=nowhere"),
     ],
@@ -51,6 +51,11 @@ def test_a_mistake_is_one_line_that_names_the_flag(argv, message):
     with pytest.raises(InputError, match=message) as caught:
         parse(*argv)
     assert "\n" not in str(caught.value)
+
+
+def test_a_required_flag_that_is_missing_says_what_it_is_for():
+    with pytest.raises(InputError, match=r"expected --output_dir: folder to write; .* Received: none"):
+        flags.parse([], config.PhantomConfig)
 
 
 def test_an_unknown_flag_in_a_file_is_named_with_file_and_line(tmp_path):

@@ -289,13 +289,15 @@ def test_what_a_killed_writer_left_is_swept(folder):
     left = folder / done.stdout.strip()
     left.write_bytes(b"half")
     (folder / "b.tfrecord").write_bytes(b"whole")
+    elsewhere = folder / ".elsewhere.1.part.d.tfrecord"  # of a machine that may be writing still
+    elsewhere.write_bytes(b"half")
     with files.atomic(folder / "c.tfrecord") as temporary:
         temporary.write_bytes(b"under way")
         files.sweep(folder, "*.csv")
         assert left.exists()
         files.sweep(folder, "*.tfrecord")
         assert not left.exists()
-    assert sorted(folder.iterdir()) == [folder / "b.tfrecord", folder / "c.tfrecord"]
+    assert sorted(folder.iterdir()) == [elsewhere, folder / "b.tfrecord", folder / "c.tfrecord"]
 
 
 def test_flag_files_build_on_one_another_from_afar(remote):

@@ -6,9 +6,9 @@ For example,
 
 WHAT is one of: clahe (against OpenCV), warp (image and mask, against OpenCV), patches (against
 tf.image.extract_patches), input (records to augmented batches, images/s), convert (DICOM to records, against the script
-that everybody writes: pydicom, OpenCV, two PNGs, one process), model (a training step and a prediction). What is compared runs in turn, A B A B …, and the medians' ratio is the figure to
-quote: single times on a
-shared machine say little. `taskset -c 0` in front gives one core.
+that everybody writes: pydicom, OpenCV, two PNGs, one process), model (a training step and a prediction). What is
+compared runs in turn, A B A B …, and the medians' ratio is the figure to quote: single times on a shared machine say
+little. `taskset -c 0` in front gives one core.
 """
 
 import dataclasses
@@ -281,7 +281,7 @@ def _radiographs(config: BenchmarkConfig) -> np.ndarray:
 
 
 def _convert_films(
-    films: pathlib.Path, output: pathlib.Path, config: BenchmarkConfig, *, encoding: str, workers: int
+    films: pathlib.Path, output: pathlib.Path, config: BenchmarkConfig, *, encoding: Any, workers: int
 ) -> None:
     from ptxtf.data.convert import convert
 

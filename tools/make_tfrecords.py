@@ -7,7 +7,8 @@ For example,
 
     python -m tools.make_tfrecords --image_dir=films --mask_dir=masks --output_dir=tfrecords
 
-    python -m tools.make_tfrecords --annotations=siim/train-rle.csv --patient_map=siim/nih_id.csv --split=paper --dry_run
+    python -m tools.make_tfrecords --annotations=siim/train-rle.csv --patient_map=siim/nih_id.csv --split=paper \
+        --dry_run
 
 OUTPUT_DIR gets <split>-NNNNN-of-MMMMM.tfrecord, dataset.json, rejected.csv (what was left out, and why) and noticed.csv
 (what was used and is worth a look). The same files, flags and seed give the same bytes. A conversion that was stopped

@@ -23,6 +23,7 @@ from ptxtf import files
 from ptxtf.config import ConvertConfig
 from ptxtf.data import card, example, inventory, shards, source, splits, tfds
 from ptxtf.data.inventory import Inventory, Note
+from ptxtf.data.splits import Overlap
 from ptxtf.data.workers import Workers
 from ptxtf.errors import InputError
 
@@ -50,7 +51,7 @@ class Survey:
 
     inventory: Inventory
     splits: Mapping[str, Sequence[splits.Case]]
-    overlaps: Mapping[str, splits.Overlap]
+    overlaps: Mapping[str, Overlap]
     left_out: int
 
 
@@ -123,7 +124,7 @@ def _survey(config: ConvertConfig, workers: Workers) -> Survey:
     found = inventory.take(config, workers)
     cases = splits.balance(found.cases, healthy_per_positive=config.balance, seed=config.seed)
     split_cases = _split(cases, config)
-    overlaps: Mapping[str, splits.Overlap] = {}
+    overlaps: Mapping[str, Overlap] = {}
     if len({case.patient for case in cases}) < len(cases):
         reference = None if config.split == "kfold" else next(iter(split_cases))
         overlaps = splits.shared_patients(split_cases, reference=reference)

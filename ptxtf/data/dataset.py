@@ -25,9 +25,7 @@ Batch = Mapping[str, tf.Tensor]
 """What `Split.batches` yields; see there."""
 
 
-def examples(
-    directory: files.Name, split: str, *, full_mask: bool = False, image_size: int = 0
-) -> tf.data.Dataset:
+def examples(directory: files.Name, split: str, *, full_mask: bool = False, image_size: int = 0) -> tf.data.Dataset:
     """Read one split's examples, in the same order each time.
 
     Args:

@@ -430,7 +430,12 @@ def _stored(parsed: _Parsed, frame: bytes, layout: dicom_header.Layout) -> np.nd
         return _decode(parsed, frame, layout)
     described = jpeg.frame(frame)
     _check_shape(described.shape, layout)  # a decoder would believe the stream, however large
-    return jpeg.decode(jpeg.strip(frame)) if described.is_lossy else _decode(parsed, frame, layout)
+    if described.is_jpeg_2000:
+        return _decode(parsed, frame, layout)
+    whole = jpeg.strip(frame)  # of a stream that breaks off, decoders make up the rest
+    if described.is_plain:
+        return jpeg.decode(whole)
+    return _decode(parsed, jpeg.repair(whole) if described.is_sequential else whole, layout)
 
 
 def _check_shape(shape: tuple[int, ...], layout: dicom_header.Layout) -> None:

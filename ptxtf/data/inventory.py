@@ -73,11 +73,10 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
     Raises:
         InputError: no files, an unreadable csv or map, nothing that matches; with `strict`, the first thing rejected.
     """
-    found = _find(config)
     if config.annotations:
-        labels = _read_csv(config.annotations)
+        labels, found = _read_csv(config.annotations), _find(config)
     else:
-        labels, found = _read_masks(found, config.mask_dir, workers)
+        labels, found = _read_masks(_find(config), config.mask_dir, workers)
     known = annotations.read_map(config.patient_map) if config.patient_map else annotations.PatientMap({}, ())
     headers, rejected = _read_headers(found, workers)
     usable = {}
@@ -141,9 +140,7 @@ def _read_csv(path: str) -> _Labels:
     )
 
 
-def _read_masks(
-    found: Sequence[files.Path], mask_dir: str, workers: Workers
-) -> tuple[_Labels, Sequence[files.Path]]:
+def _read_masks(found: Sequence[files.Path], mask_dir: str, workers: Workers) -> tuple[_Labels, Sequence[files.Path]]:
     """Return what the masks say, and the files that are images.
 
     Whether a mask is empty must be known before images are dealt to splits.
@@ -175,18 +172,16 @@ def _read_headers(
             rejected.append(Note(str(path), "unusable id", reason))
         else:
             by_id.setdefault(header.image_id, []).append((path, header))
-    for image_id, (first, *others) in by_id.items():
-        differ = any(not _same_bytes(first[0], path) for path, _ in others)
-        which = "different files" if differ else "the same file"
-        rejected += [
-            Note(str(path), "duplicate", f"expected each image id once. Received: {image_id} in {which}, {first[0]} too")
-            for path, _ in others
-        ]
-        if differ:
-            reason = f"expected each image id once. Received: {image_id} in different files, {others[0][0]} too"
-            rejected.append(Note(str(first[0]), "duplicate", reason))
-            by_id[image_id] = []
-    return {image_id: entries[0] for image_id, entries in by_id.items() if entries}, rejected
+    usable = {}
+    for image_id, entries in by_id.items():
+        paths = [path for path, _ in entries]
+        differ = not all(_same_bytes(paths[0], path) for path in paths[1:])
+        if not differ:
+            usable[image_id] = entries[0]
+        what = "different files" if differ else "copies"
+        reason = f"expected one file of image id {image_id}. Received: {what}, {' '.join(map(str, paths))}"
+        rejected += [Note(str(path), "duplicate", reason) for path in (paths if differ else paths[1:])]
+    return usable, rejected
 
 
 def _same_bytes(one: files.Path, other: files.Path) -> bool:

@@ -2,12 +2,9 @@
 
 In: a stream from a DICOM fragment (PS3.5 A.4) or a file. Out: what its frame header says (ITU-T T.81 B.2.2, T.87 C.2.2,
 T.800 A.5.1); the stream without what a decoder does not need, which is comments, application data, and the pad byte
-behind its end; grey levels, uint8 [H, W] in 0..255, or uint16 of 12 bits.
+behind its end; and grey levels, uint8 [H, W] in 0..255.
 """
 
-import contextlib
-import os
-import pathlib
 import re
 import struct
 from collections.abc import Iterator
@@ -20,12 +17,14 @@ from ptxtf.errors import InputError
 
 _START = b"\xff\xd8"
 _START_2000 = b"\xff\x4f\xff\x51"  # start of codestream, size
+_SIZE_2000 = 0x51
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 and JPEG-LS, without tables and extensions
 _APPLICATIONS = range(0xE0, 0xF0)
 _KEPT_APPLICATIONS = {0xE0, 0xEE}
-_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is neither stuffing, restart nor fill
+_AFTER_SCAN = re.compile(
+    rb"\xff[\x80-\xcf\xd8-\xfe]"
+)  # a marker; neither stuffed data (T.81 F.1.2.3, T.87 A.1) nor restart
 
 
 class Frame(NamedTuple):
@@ -43,14 +42,19 @@ class Frame(NamedTuple):
         return self.height, self.width
 
     @property
-    def is_lossy(self) -> bool:
-        """Whether `decode` may try: baseline, extended sequential or progressive."""
-        return self.kind in (0xC0, 0xC1, 0xC2)
+    def is_jpeg_2000(self) -> bool:
+        """Whether it is another thing altogether."""
+        return self.kind == _SIZE_2000
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it is baseline or extended sequential, of any depth."""
+        return self.kind in (0xC0, 0xC1)
 
     @property
     def is_plain(self) -> bool:
-        """Whether every decoder reads it as grey levels of 8 bits: sequential, of one component."""
-        return self.kind in (0xC0, 0xC1) and self.bits == 8 and self.components == 1
+        """Whether every decoder reads it as grey levels of 8 bits."""
+        return self.is_sequential and self.bits == 8 and self.components == 1
 
 
 def frame(stream: bytes) -> Frame:
@@ -122,71 +126,50 @@ def strip(stream: bytes) -> bytes:
     return b"".join(kept)
 
 
-def decode(stream: bytes) -> np.ndarray:
-    """Decode a grey JPEG, baseline, extended or progressive: 8 bits by OpenCV, 12 bits by GDCM.
+def repair(stream: bytes) -> bytes:
+    """Return a stream with the scan header of sequential JPEG: all 64 coefficients in one pass (T.81 B.2.3).
 
-    OpenCV takes a seventh of the time of pydicom's decoders, and gives what TensorFlow's accurate decoder gives. For 12
-    bits pydicom has no decoder: pylibjpeg's fails, and GDCM is asked for 8 bits only.
+    Some devices write zeros there. Most decoders do not look, pylibjpeg's refuses.
+
+    Args:
+        stream: sequential JPEG with one scan.
+
+    Returns:
+        The stream; the same, where it is as it must be.
+
+    Example:
+        >>> repair(stream) == stream
+        True
+    """
+    for marker, start, _ in _segments(stream):
+        if marker == _SCAN:
+            selection = start + 5 + 2 * stream[start + 4]  # behind the number of components, and two bytes for each
+            return stream[:selection] + b"\0\x3f\0" + stream[selection + 3 :]
+    return stream
+
+
+def decode(stream: bytes) -> np.ndarray:
+    """Decode a grey JPEG of 8 bits, sequential or progressive.
+
+    OpenCV takes a seventh of the time of pydicom's decoders, and gives what TensorFlow's accurate decoder gives.
 
     Args:
         stream: whole, as `strip` makes sure: of one that breaks off libjpeg paints the rest grey, and does not tell.
 
     Returns:
-        uint8 [H, W] in 0..255, or uint16 [H, W] in 0..4095.
+        uint8 [H, W] in 0..255.
 
     Raises:
-        InputError: another kind, or damaged; the message names no file.
+        InputError: it cannot be decoded; the message names no file.
 
     Example:
         >>> decode(stream).shape
         (1024, 1024)
     """
-    described = frame(stream)
-    if not described.is_lossy or described.components != 1 or described.bits not in (8, 12):
-        raise InputError(f"expected a grey JPEG of 8 or 12 bits, not lossless. Received: {described}")
-    if described.bits == 12:
-        return _decode_12_bits(stream, described)
-    pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), _GREY)
+    pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        raise InputError("expected a JPEG stream. Received: one that OpenCV cannot decode")
+        raise InputError(f"expected a JPEG stream. Received: {len(stream)} bytes that OpenCV cannot decode")
     return pixels
-
-
-def _decode_12_bits(stream: bytes, described: Frame) -> np.ndarray:
-    try:
-        import gdcm
-    except ImportError:
-        raise InputError(
-            "expected the package python-gdcm, which decodes JPEG of 12 bits. Received: it is not installed"
-        ) from None
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(stream)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    encoded, decoded = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010)), gdcm.DataElement()
-    encoded.SetValue(fragments.__ref__())
-    codec = gdcm.JPEGCodec()
-    codec.SetDimensions((described.width, described.height, 1))
-    codec.SetPixelFormat(gdcm.PixelFormat(gdcm.PixelFormat.UINT12))
-    codec.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-    with _no_standard_error():  # where libjpeg, asked for 8 bits first, complains of the other four
-        if not codec.Decode(encoded, decoded):
-            raise InputError("expected a JPEG stream. Received: one that GDCM cannot decode")
-    content = decoded.GetByteValue().GetBuffer().encode("utf-8", "surrogateescape")  # GDCM gives bytes as text
-    return np.frombuffer(content, np.uint16).reshape(described.shape)
-
-
-@contextlib.contextmanager
-def _no_standard_error() -> Iterator[None]:
-    """Send what libraries in C write to standard error nowhere; their errors are raised as well."""
-    kept = os.dup(2)
-    try:
-        with pathlib.Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
@@ -219,4 +202,4 @@ def _frame_2000(stream: bytes) -> Frame:
         raise ValueError("neither a codestream nor a box")
     right, bottom, left, top = struct.unpack_from(">4L", stream, at + 8)
     components, precision = struct.unpack_from(">HB", stream, at + 40)
-    return Frame(bottom - top, right - left, (precision & 0x7F) + 1, components, 0x51)
+    return Frame(bottom - top, right - left, (precision & 0x7F) + 1, components, _SIZE_2000)

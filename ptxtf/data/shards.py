@@ -132,9 +132,7 @@ def _check_types(manifest: Manifest) -> None:
     numbers = [manifest.image_size, *(part.images for part in parts), *(part.positives for part in parts)]
     if not manifest.splits or not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise TypeError("splits without whole numbers of images")
-    if manifest.encoding not in ("raw", "png", "source") or any(
-        "/" in part.name for part in parts
-    ):
+    if manifest.encoding not in ("raw", "png", "source") or any("/" in part.name for part in parts):
         raise TypeError("another encoding, or shards in another folder")
 
 

@@ -1,7 +1,7 @@
 """One image file and its label -> encoded image and mask. Runs in worker processes, so without TensorFlow.
 
-Flows in: a path with run-length rows or a mask's path. Flows out: `Encoded`, image and mask as the record will hold them
-(`ptxtf.data.example` reads them), the mask at the file's own size; or the reason why a file cannot be used.
+Flows in: a path with run-length rows or a mask's path. Flows out: `Encoded`, image and mask as the record will hold
+them (`ptxtf.data.example` reads them), the mask at the file's own size; or the reason why a file cannot be used.
 """
 
 import dataclasses
@@ -134,15 +134,17 @@ def _picture_header(path: files.Path) -> dicom.Header:
 def _encode_image(job: Job) -> tuple[dicom.Header, tuple[int, int], bytes, tuple[int, int]]:
     """Return header, original size, the encoded image, and the size it is stored at."""
     path, options = job.path, job.options
-    is_picture = _is_picture(path)
-    if options.encoding == "source":
-        stream = images.read_stream(path) if is_picture else dicom.read_stream(path, window=options.window)
-        if stream is not None:
-            header = _picture_header(path) if is_picture else stream
+    header: dicom.Header
+    if _is_picture(path):
+        header = _picture_header(path)
+        stream = images.read_stream(path) if options.encoding == "source" else None
+        if stream:
             return header, stream.shape, stream.encoded, stream.shape
-    if is_picture:
-        header, pixels = _picture_header(path), images.read(path).pixels
+        pixels = images.read(path).pixels
     else:
+        copied = dicom.read_stream(path, window=options.window) if options.encoding == "source" else None
+        if copied:
+            return copied, copied.shape, copied.encoded, copied.shape
         header = radiograph = dicom.read(path, window=options.window, decode=_DECODERS[options.decoder])
         pixels = radiograph.pixels
     stored = resize(pixels, options.image_size) if options.image_size else pixels

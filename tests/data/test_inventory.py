@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+import tensorflow as tf
 
+import ptxtf
 from ptxtf.data import annotations, convert, dicom, inventory, rle
 from ptxtf.data.workers import Workers
 from ptxtf.errors import InputError
@@ -149,15 +151,17 @@ def pictures(phantoms, tmp_path):
 
 def from_pictures(conversion, pictures, **settings):
     given = {
-        **{"dicom_dir": "", "annotations": "", "patient_map": "", "balance": 0},
-        **{"image_dir": str(pictures / "images"), "mask_dir": str(pictures / "masks")},
+        "dicom_dir": "",
+        "annotations": "",
+        "patient_map": "",
+        "balance": 0,
+        "image_dir": str(pictures / "images"),
+        "mask_dir": str(pictures / "masks"),
     }
     return conversion(**given | settings)
 
 
-def test_folders_of_pictures_convert_to_what_is_in_them(conversion, pictures, phantoms):
-    import ptxtf
-
+def test_folders_of_pictures_convert_to_what_is_in_them(conversion, pictures):
     done = convert.convert(from_pictures(conversion, pictures, image_size=0, encoding="png"))
     assert done.rejected == ()
     cases = {
@@ -175,8 +179,6 @@ def test_folders_of_pictures_convert_to_what_is_in_them(conversion, pictures, ph
 
 
 def test_the_jpeg_stream_of_a_picture_is_copied(conversion, pictures):
-    import tensorflow as tf
-
     done = convert.convert(from_pictures(conversion, pictures, encoding="source"))
     streams = set()
     for path in done.directory.glob("*.tfrecord"):
@@ -186,7 +188,8 @@ def test_the_jpeg_stream_of_a_picture_is_copied(conversion, pictures):
     jpegs = [path.read_bytes() for path in (pictures / "images").glob("*.jpg")]
     assert len(jpegs) == 12
     scan = b"\xff\xda"  # what follows is the picture itself; before it stand tables and, perhaps, comments
-    assert {jpeg[jpeg.index(scan) :] for jpeg in jpegs} <= {stream[stream.index(scan) :] for stream in streams if scan in stream}
+    scans = {stream.partition(scan)[2] for stream in streams}
+    assert {jpeg.partition(scan)[2] for jpeg in jpegs} <= scans
 
 
 def test_pictures_without_a_mask_or_with_a_bad_one_are_left_out(conversion, pictures):

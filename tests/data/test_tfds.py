@@ -23,7 +23,12 @@ def as_we_read(directory, split):
 
 @pytest.mark.parametrize(
     ("encoding", "image_size", "tolerance"),
-    [("raw", 64, 0), ("raw", 0, 0), ("png", 64, 0), ("source", 0, 10)],  # TFDS takes libjpeg's fast, coarser inverse DCT
+    [
+        ("raw", 64, 0),
+        ("raw", 0, 0),
+        ("png", 64, 0),
+        ("source", 0, 10),
+    ],  # TFDS lets libjpeg be fast and coarse
 )
 def test_tfds_yields_image_mask_and_metadata(conversion, encoding, image_size, tolerance):
     done = convert.convert(conversion(encoding=encoding, image_size=image_size))
@@ -88,9 +93,7 @@ def test_a_shard_that_lost_all_its_files_is_no_trouble(conversion, phantoms, tmp
     for number, source in enumerate(sorted((phantoms / "dicom").rglob("*.dcm"))):
         content = source.read_bytes()
         (films / source.name).write_bytes(content if number < 3 else content[:-2000])
-    done = convert.convert(
-        conversion(dicom_dir=str(films), balance=0, num_shards=24, fractions=(1.0, 0.0, 0.0))
-    )
+    done = convert.convert(conversion(dicom_dir=str(films), balance=0, num_shards=24, fractions=(1.0, 0.0, 0.0)))
     assert done.manifest.images("train") == 3
     assert sum(part.images == 0 for part in done.manifest.shards("train")) == 21
     assert as_tfds_reads(done.directory, "train").keys() == as_we_read(done.directory, "train").keys()
