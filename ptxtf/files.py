@@ -7,6 +7,7 @@ Files are written under a temporary name in the same folder, then renamed.
 import concurrent.futures
 import contextlib
 import csv
+import fnmatch
 import io
 import json
 import os
@@ -40,6 +41,9 @@ __all__ = [
 Path = pathlib.Path | Remote
 Name = str | os.PathLike[str] | Remote
 """What a function takes where a user says which file is meant; `path` makes a `Path` of it."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[^.]*)\.(?P<process>[0-9]{1,9})\.part(\..+)?", re.DOTALL)
+"""What `atomic` calls a file that is not whole yet; dots are between its parts, and in the first."""
 
 _DAY_S = 24 * 3600
 _REQUESTS = 32
@@ -108,15 +112,19 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
 
 
 @contextlib.contextmanager
-def atomic(name: Name) -> Iterator[Path]:
+def atomic(name: Name, *, ending: str = "") -> Iterator[Path]:
     """Yield a temporary path; rename it to `name` on success, remove it on any failure.
 
-    Folders above it are made. The temporary name starts with a dot, so that no reader's pattern matches it, and holds
-    machine and process, so that `sweep` can tell what a killed writer left.
+    Folders above it are made. The temporary name, ".NAME.MACHINE.PROCESS.part", starts and ends as no file that readers
+    look for, and tells `sweep` whether a killed writer left it.
 
     A reader sees the old file or the whole new one: on local disks, as the rename is one step; on object stores
     (gs://, s3://, az://), where renaming copies, as an object appears once it is complete. On hdfs:// the old file
     goes a moment before the new one comes.
+
+    Args:
+        name: the file.
+        ending: what the temporary name has to end in, for writers that look at the ending.
 
     Example:
         >>> with atomic("scores.json") as temporary:
@@ -124,8 +132,7 @@ def atomic(name: Name) -> Iterator[Path]:
     """
     target = path(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # ends as the target does, for writers that look at the ending
-    temporary = target.with_name(f".{socket.gethostname()}.{os.getpid()}.part.{target.name}")
+    temporary = target.with_name(f".{target.name}.{_machine()}.{os.getpid()}.part{ending}")
     try:
         yield temporary
         temporary.replace(str(target))
@@ -135,15 +142,15 @@ def atomic(name: Name) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_local(name: Name) -> Iterator[pathlib.Path]:
+def atomic_local(name: Name, *, ending: str = "") -> Iterator[pathlib.Path]:
     """As `atomic`, for writers that know local files only: what they wrote is copied to a remote `name` in the end."""
     target = path(name)
     if not isinstance(target, Remote):
-        with atomic(target) as temporary:
+        with atomic(target, ending=ending) as temporary:
             yield pathlib.Path(str(temporary))
         return
     with tempfile.TemporaryDirectory() as folder:
-        written = pathlib.Path(folder, target.name)
+        written = pathlib.Path(folder, f"part{ending}")
         yield written
         with written.open("rb") as source, atomic(target) as temporary, temporary.open("wb") as file:
             shutil.copyfileobj(source, file)
@@ -169,18 +176,24 @@ def sweep(directory: Name, pattern: str) -> None:
     That is the temporary files of processes that do not live on this machine any more; those of other machines, which
     nobody here can know, once they are a day old.
     """
-    leftovers: list[Path] = list(path(directory).glob(f".*.part.{pattern}"))
+    leftovers: list[Path] = list(path(directory).glob(".*.part*"))
     for leftover in leftovers:
-        with contextlib.suppress(FileNotFoundError):  # its writer has just finished
-            if _is_abandoned(leftover):
-                leftover.unlink()
+        writer = _TEMPORARY.fullmatch(leftover.name)
+        if writer and fnmatch.fnmatchcase(writer["name"], pattern):
+            with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+                if _is_abandoned(leftover, writer["machine"], int(writer["process"])):
+                    leftover.unlink()
 
 
-def _is_abandoned(leftover: Path) -> bool:
-    writer = re.match(r"\.(.+)\.([0-9]{1,9})\.part\.", leftover.name)
-    if writer and writer[1] == socket.gethostname():
-        return not _lives(int(writer[2]))
+def _is_abandoned(leftover: Path, machine: str, process: int) -> bool:
+    if machine == _machine():
+        return not _lives(process)
     return 0 < leftover.stat().st_mtime_ns / 1e9 < time.time() - _DAY_S  # 0: no times are kept there
+
+
+def _machine() -> str:
+    """Return this machine's name, in a form that can be told from the rest of a temporary name: without dots."""
+    return socket.gethostname().replace(".", "-")
 
 
 def _lives(process: int) -> bool:

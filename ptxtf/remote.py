@@ -3,10 +3,15 @@
 Flows in: names "scheme://…". Flows out: `Remote`, which does for them what pathlib.Path does for local ones, as far as
 ptxtf needs it, over tf.io.gfile. What goes wrong is the same kind of OSError in both, so that no caller needs to know
 which of the two it holds. TensorFlow is imported when the first remote file is touched, not before.
+
+s3:// needs the most care, as tensorflow-io gives it: its gfile makes no folders, says nothing when there is no file to
+remove or rename, and renames every file along whose name begins with the one that was meant. Where no server answers,
+it tells after a minute that there is no such file; one that S3_ENDPOINT names is asked beforehand.
 """
 # ruff: noqa: D102 - methods without a docstring do what pathlib's of that name do
 
 import contextlib
+import ctypes
 import dataclasses
 import errno
 import fnmatch
@@ -15,6 +20,8 @@ import importlib
 import io
 import os
 import pathlib
+import socket
+import urllib.parse
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -63,6 +70,8 @@ class Remote:
     key: pathlib.PurePosixPath
 
     def __str__(self) -> str:
+        if self._is_bucket:
+            return f"{self.scheme}://{self.key}/"  # which is not found by its name alone
         return f"{self.scheme}://{'' if self.key == pathlib.PurePosixPath() else self.key}"
 
     __repr__ = __str__
@@ -72,6 +81,10 @@ class Remote:
 
     def _with(self, key: pathlib.PurePosixPath) -> "Remote":
         return dataclasses.replace(self, key=key)
+
+    @property
+    def _is_bucket(self) -> bool:
+        return self.scheme == "s3" and len(self.key.parts) == 1
 
     @property
     def name(self) -> str:
@@ -108,20 +121,22 @@ class Remote:
             return gfile.exists(str(self))
 
     def is_dir(self) -> bool:
-        with self._gfile() as gfile:
-            return gfile.isdir(str(self))
+        with contextlib.suppress(FileNotFoundError):
+            return self._stat().is_directory  # fewer requests than gfile.isdir, which hides errors, too
+        return False
 
     def is_file(self) -> bool:
-        try:
-            with self._gfile() as gfile:
-                return not gfile.stat(str(self)).is_directory
-        except FileNotFoundError:
-            return False
+        with contextlib.suppress(FileNotFoundError):
+            return not self._stat().is_directory
+        return False
 
     def stat(self) -> Status:
-        with self._gfile() as gfile:
-            found = gfile.stat(str(self))
+        found = self._stat()
         return Status(found.length, found.mtime_nsec)
+
+    def _stat(self) -> Any:
+        with self._gfile() as gfile:
+            return gfile.stat(str(self))
 
     def iterdir(self) -> Iterator["Remote"]:
         with self._gfile() as gfile:
@@ -134,18 +149,28 @@ class Remote:
             yield from [path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern)]
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Make a folder, which object stores do not need but take."""
+        """Make a folder, which object stores do not need but take.
+
+        On s3:// it is an empty object "folder/", as S3's own console makes it; a bucket is never made.
+        """
         if self.is_dir():
             if not exist_ok:
                 raise _error(errno.EEXIST, self)
             return
-        if not parents and not self.parent.is_dir():
+        if self._is_bucket or not (parents or self.parent.is_dir()):
             raise _error(errno.ENOENT, self)
+        if self.exists():
+            raise _error(errno.EEXIST, self)
         with self._gfile() as gfile:
-            gfile.makedirs(str(self))
+            if self.scheme == "s3":
+                _write_empty(gfile, f"{self}/")
+            else:
+                gfile.makedirs(str(self))
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         try:
+            if not missing_ok:
+                self._stat()  # raises, where removing nothing is taken for done
             with self._gfile() as gfile:
                 gfile.remove(str(self))
         except FileNotFoundError:
@@ -154,8 +179,13 @@ class Remote:
 
     def replace(self, target: "str | Remote") -> None:
         """Rename a file within its file system, over one that has the name already; `files.atomic` says how safe."""
+        if str(target) == str(self):
+            return
         with self._gfile() as gfile:
-            gfile.rename(str(self), str(target), overwrite=True)
+            if self.scheme == "s3":
+                _rename_on_s3(gfile, str(self), str(target))
+            else:
+                gfile.rename(str(self), str(target), overwrite=True)
 
     def open(
         self, mode: str = "r", *, encoding: str = "utf-8", errors: str | None = None, newline: str | None = None
@@ -275,6 +305,20 @@ class _Writer(_RawFile):
         return len(content)
 
 
+def _rename_on_s3(gfile: Any, source: str, target: str) -> None:
+    """Rename one file: gfile.rename takes all along whose names begin alike, and neither it nor copy takes empty ones."""
+    if gfile.stat(source).length:
+        gfile.copy(source, target, overwrite=True)
+    else:
+        _write_empty(gfile, target)
+    gfile.remove(source)
+
+
+def _write_empty(gfile: Any, name: str) -> None:
+    with gfile.GFile(name, "wb") as file:
+        file.write(b"")
+
+
 def _error(number: int, path: Remote, reason: str = "") -> OSError:
     """Return the kind of OSError that belongs to an error number."""
     return OSError(number, reason or os.strerror(number), str(path))
@@ -285,7 +329,7 @@ def _tensorflow(scheme: str) -> Any:
     """Return TensorFlow, with tensorflow-io where the scheme needs it.
 
     Raises:
-        InputError: neither knows the scheme.
+        InputError: neither knows the scheme, or no server is where S3_ENDPOINT says.
     """
     tensorflow = importlib.import_module("tensorflow")
     known = tensorflow.io.gfile.get_registered_schemes
@@ -298,4 +342,36 @@ def _tensorflow(scheme: str) -> Any:
             f"{scheme}://: expected a path that TensorFlow opens ({', '.join(sorted(filter(None, known())))}){cure}. "
             f"Received: scheme={scheme!r}"
         )
+    if scheme == "s3":
+        _ask_s3_server()
+        _leave_at_once_when_done()
     return tensorflow
+
+
+def _ask_s3_server() -> None:
+    """Make sure that there is a server at S3_ENDPOINT ("http://127.0.0.1:9000"), where that is set.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (endpoint := os.environ.get("S3_ENDPOINT")):
+        return
+    try:
+        url = urllib.parse.urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        port = url.port or {"http": 80}.get(url.scheme, 443)
+        socket.create_connection((url.hostname, port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"s3://: expected S3_ENDPOINT to name a server that answers ({error}). Received: S3_ENDPOINT={endpoint!r}"
+        ) from None
+
+
+def _leave_at_once_when_done() -> None:
+    """Have the process end with its exit status before C++ takes tensorflow-io apart.
+
+    That aborts with "pure virtual method called" once s3:// was touched, so that each command would fail in the end
+    (tensorflow/io issues 1912 and 2039). Python has flushed and closed its files by then.
+    """
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # GNU's libc has it, and tensorflow-io is made for that one
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)

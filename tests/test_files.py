@@ -3,6 +3,7 @@
 import inspect
 import os
 import socket
+import subprocess
 import sys
 import time
 
@@ -70,6 +71,10 @@ def test_walk_goes_deeper_than_python_calls_functions(tmp_path):
     finally:
         sys.setrecursionlimit(limit)
     assert found == [folder / "a"]
+    (folder / "a").unlink()  # for what removes old temporary folders, which does call functions
+    while folder != tmp_path:
+        folder.rmdir()
+        folder = folder.parent
 
 
 def test_walk_gives_the_order_of_paths(tmp_path):
@@ -81,22 +86,43 @@ def test_walk_gives_the_order_of_paths(tmp_path):
 
 
 def test_sweep_leaves_what_may_live(tmp_path):
-    host, day_s = socket.gethostname(), 24 * 3600
+    host, day_s = socket.gethostname().replace(".", "-"), 24 * 3600
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
     expected = {
-        f".{host}.{os.getppid()}.part.a": True,
-        f".{host}.1.part.a": True,  # init: not ours to signal, but alive
-        f".other.{os.getpid()}.part.a": True,
-        f".another.{os.getpid()}.part.a": False,  # made old below
-        ".1.part.a": True,
-        "a": True,
-        ".hidden": True,
+        f".a.csv.{host}.{os.getppid()}.part": True,
+        f".a.csv.{host}.1.part": True,  # init: not ours to signal, but alive
+        f".a.csv.{host}.{gone.pid}.part": False,
+        f".a.weights.h5.{host}.{gone.pid}.part.weights.h5": False,
+        f".a.tar.csv.{host}.{gone.pid}.part": False,
+        f".a.csv.tar.{host}.{gone.pid}.part": True,  # not of a file that was asked for
+        f".a.csv.of.{host}.{gone.pid}.part": True,
+        f".a.csv.other.{gone.pid}.part": True,
+        f".a.csv.another.{gone.pid}.part": False,  # made old below
+        f".my.csv.{host}.part": True,  # of another making
+        ".a.csv.1.part": True,
+        "a.csv": True,
+        "a.part.csv": True,
+        ".hidden.csv": True,
     }
     for name in expected:
         (tmp_path / name).write_text("x")
     old = time.time() - day_s - 60
-    os.utime(tmp_path / f".another.{os.getpid()}.part.a", (old, old))
-    files.sweep(tmp_path, "*")
+    for name in (f".a.csv.another.{gone.pid}.part", ".hidden.csv", "a.part.csv"):
+        os.utime(tmp_path / name, (old, old))
+    files.sweep(tmp_path, "*.csv")
+    files.sweep(tmp_path, "a.weights.h5")
     assert {name: (tmp_path / name).exists() for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00001.tfrecord", "dataset.json", "1.2.840.10008_mask.png", "a"])
+def test_what_is_half_written_looks_like_no_finished_file(tmp_path, name):
+    path = tmp_path / name
+    with files.atomic(path) as temporary:
+        temporary.write_text("half")
+        assert list(tmp_path.rglob(f"*{path.suffix or name}")) == []
+        assert list(tmp_path.glob("[!.]*")) == []
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sweeping_what_is_not_there_is_no_error(tmp_path):

@@ -21,11 +21,11 @@ MAX_INFLATED = 2**30
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT = b"1.2.840.10008.1.2.1".ljust(len(_DEFLATED), b"\0")
-_SHORT = {
+SHORT = {
     *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO"),
     *(b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
 }
-_LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _FIRST_GROUPS, _LAST_GROUP = (0x0002, 0x0008), 0x0028
 
 
@@ -95,9 +95,9 @@ def _tags(head: bytes, at: int, *, order: str, explicit: bool) -> Iterator[tuple
             representation = head[at + 4 : at + 6]
             if not explicit:
                 value_at, length = at + 8, struct.unpack_from(f"{order}L", head, at + 4)[0]
-            elif representation in _SHORT:
+            elif representation in SHORT:
                 value_at, length = at + 8, struct.unpack_from(f"{order}H", head, at + 6)[0]
-            elif representation in _LONG:
+            elif representation in LONG:
                 value_at, length = at + 12, struct.unpack_from(f"{order}L", head, at + 8)[0]
             else:
                 return

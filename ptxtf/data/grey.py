@@ -173,10 +173,8 @@ def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _view(rendering: Rendering, window: int) -> Table | Window | None:
     """Return the view that is asked for; None where there is none, or none that can be used."""
     offered = len(rendering.views)
-    if window < 0:
-        raise ValueError(f"window: expected 0 or more. Received: window={window}")
-    if window > max(offered, 1):
-        raise InputError(f"expected a window or VOI LUT of this number, of {offered} in the file. Received: {window=}")
+    if not 0 <= window <= max(offered, 1):
+        raise InputError(f"expected window 0 (none) to {offered} of those in the file. Received: {window=}")
     if not window or not offered:
         return None
     view = rendering.views[window - 1]

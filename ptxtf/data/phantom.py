@@ -13,7 +13,6 @@ them.
 import dataclasses
 import functools
 import hashlib
-import pathlib
 import uuid
 from collections.abc import Iterable, Iterator
 
@@ -179,12 +178,12 @@ class _Entry:
     patient_id: str  # in the DICOM file, where it is unique per image as in SIIM-ACR
     nih_name: str  # patient_number.png: which images are of one patient
 
-    def path(self, directory: pathlib.Path) -> pathlib.Path:
+    def path(self, directory: files.Path) -> files.Path:
         return directory / "dicom" / self.study_id / self.series_id / f"{self.image_id}.dcm"
 
 
 def write_dataset(
-    directory: pathlib.Path | str,
+    directory: files.Name,
     count: int,
     *,
     seed: int = 0,
@@ -192,7 +191,7 @@ def write_dataset(
     size: int = 1024,
     images_per_patient: tuple[int, int] = (1, 3),
     workers: int = 0,
-) -> pathlib.Path:
+) -> files.Path:
     """Write phantoms as SIIM-ACR comes: DICOM files, run-length labels, and the public map of patients.
 
     Equal arguments give byte-identical files, whatever `workers` is. An image's UID follows from all that is in it, so
@@ -231,7 +230,7 @@ def write_dataset(
         raise ValueError(
             f"expected images_per_patient of 1 <= least <= most. Received: images_per_patient={images_per_patient}"
         )
-    directory = pathlib.Path(directory)
+    directory = files.path(directory)
     rng = np.random.default_rng((seed, count))
     entries = _entries(
         _classes(count, positive_share, rng), _nih_names(count, images_per_patient, rng), seed=seed, size=size
@@ -285,7 +284,7 @@ def _number(*key: object) -> int:
     return uuid.UUID(bytes=hashlib.sha256(repr(key).encode()).digest()[:16], version=4).int
 
 
-def _write_image(entry: _Entry, directory: pathlib.Path) -> list[str]:
+def _write_image(entry: _Entry, directory: files.Path) -> list[str]:
     """Write one image unless it is there. Returns its run-length rows."""
     path = entry.path(directory)
     if path.exists():

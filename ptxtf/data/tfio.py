@@ -22,7 +22,7 @@ import numpy as np
 from ptxtf.data.dicom_header import Layout
 from ptxtf.errors import InputError
 
-_EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_EXPLICIT, _BIG_ENDIAN, _RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
 _UNCOMPRESSED = {
     "1.2.840.10008.1.2": _EXPLICIT,
     _EXPLICIT: _EXPLICIT,
@@ -53,13 +53,14 @@ def decode(frame: bytes, layout: Layout, syntax: str) -> np.ndarray:
         array([[   0,  127],
                [-128,   -1]], dtype=int8)
     """
-    load()
-    if syntax == _BIG_ENDIAN and layout.bits_allocated != 16:
-        raise _refusal(layout, syntax, "big-endian, but not of 16 bits")
+    if (reason := _why_not(layout, syntax)) is not None:
+        raise _refusal(layout, syntax, reason)
+    operation = load(max(8, layout.bits_allocated))
     try:
-        pixels = _operation(max(8, layout.bits_allocated))(_smallest_file(frame, layout, syntax)).numpy()
-    except Exception as error:  # all that TensorFlow raises; a damaged frame is told from a bug by no other sign
-        raise _refusal(layout, syntax, getattr(error, "message", error)) from error
+        pixels = operation(_smallest_file(frame, layout, syntax)).numpy()
+    except importlib.import_module("tensorflow").errors.OpError as error:
+        reason = error.message.partition("[[")[0].removeprefix("Graph execution error:")
+        raise _refusal(layout, syntax, reason) from error
     if pixels.size != layout.rows * layout.columns:
         raise _refusal(layout, syntax, f"a picture of shape {pixels.shape}")
     pixels = pixels.reshape(layout.shape)
@@ -69,65 +70,78 @@ def decode(frame: bytes, layout: Layout, syntax: str) -> np.ndarray:
 
 
 @functools.cache
-def load() -> Any:
-    """Import tensorflow-io, once.
+def load(bits: int = 8) -> Callable[[bytes], Any]:
+    """Load the operation and make a graph of it; once.
+
+    Args:
+        bits: 8, 16 or 32.
 
     Returns:
-        The module.
+        A compiled function: the content of a DICOM file -> unsigned integers of so many bits.
 
     Raises:
-        InputError: it is not installed, or was not made for the TensorFlow that is.
+        InputError: tensorflow-io is not installed, or was made for another TensorFlow.
     """
     try:
-        tfio = importlib.import_module("tensorflow_io")
-        tfio.image.decode_dicom_image("", on_error="skip")  # its library is loaded now, not by the import
-    except (ImportError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"expected --decoder=tfio with pip install 'ptxtf[tfio]'. Received: {reason}") from error
-    return tfio
-
-
-@functools.cache
-def _operation(bits: int) -> Callable[[bytes], Any]:
-    """Return the operation as a graph of its own: the content of a file -> unsigned integers of so many bits."""
-    tensorflow = importlib.import_module("tensorflow")
+        tensorflow = importlib.import_module("tensorflow")
+        image = importlib.import_module("tensorflow_io").image
+    except ImportError as error:
+        raise InputError(f"{_CURE}. Received: {error}") from error
 
     def decode_file(content: Any) -> Any:
         dtype = tensorflow.dtypes.as_dtype(f"uint{bits}")
-        return load().image.decode_dicom_image(content, on_error="strict", scale="preserve", dtype=dtype)
+        return image.decode_dicom_image(content, on_error="strict", scale="preserve", dtype=dtype)
 
-    return tensorflow.function(decode_file, input_signature=[tensorflow.TensorSpec([], tensorflow.string)])
+    operation = tensorflow.function(decode_file, input_signature=[tensorflow.TensorSpec([], tensorflow.string)])
+    try:
+        operation.get_concrete_function()  # its library is loaded now, not by the import
+    except NotImplementedError as error:
+        version = tensorflow.__version__
+        raise InputError(f"{_CURE}. Received: a tensorflow-io that TensorFlow {version} cannot load") from error
+    return operation
 
 
-def _refusal(layout: Layout, syntax: str, reason: object) -> InputError:
+_CURE = "expected --decoder=tfio with pip install 'ptxtf[tfio]'"
+
+
+def _why_not(layout: Layout, syntax: str) -> str | None:
+    """Return why the operation must not be asked, if so."""
+    if syntax == _BIG_ENDIAN and layout.bits_allocated != 16:
+        return "big-endian of other than 16 bits, whose bytes it mixes up"
+    if syntax == _RLE:
+        return "RLE, which it takes for whole where it breaks off"
+    return None
+
+
+def _refusal(layout: Layout, syntax: str, reason: str) -> InputError:
     return InputError(
         "expected a picture that tensorflow-io decodes; --decoder=pydicom may. "
-        f"Received: {' '.join(str(reason).split())}, transfer syntax {syntax}, {layout}"
+        f"Received: {' '.join(reason.split())}; transfer syntax {syntax}, {layout}"
     )
 
 
 def _smallest_file(frame: bytes, layout: Layout, syntax: str) -> bytes:
     """Return a DICOM file (PS3.10 7.1) with nothing in it but the frame and what says how to read it."""
     order = ">" if syntax == _BIG_ENDIAN else "<"
-    described = {
-        0x0002: 1,  # samples per pixel
-        0x0010: layout.rows,
-        0x0011: layout.columns,
-        0x0100: layout.bits_allocated,
-        0x0101: layout.bits_stored,
-        0x0102: layout.high_bit,
-        0x0103: int(layout.is_signed),
-    }
-    elements = [struct.pack(f"{order}HH2sHH", 0x0028, tag, b"US", 2, value) for tag, value in described.items()]
-    kind = _short_element(order, (0x0028, 0x0004), b"CS", b"MONOCHROME2 ")
-    handed_on = _UNCOMPRESSED.get(syntax, syntax)
-    meta = _short_element("<", (0x0002, 0x0010), b"UI", _even(handed_on.encode()))
-    length_of_meta = _short_element("<", (0x0002, 0x0000), b"UL", struct.pack("<I", len(meta)))
+    number = struct.Struct(f"{order}H").pack
+    described = [
+        (0x0002, b"US", number(1)),  # samples per pixel
+        (0x0004, b"CS", b"MONOCHROME2 "),
+        (0x0010, b"US", number(layout.rows)),
+        (0x0011, b"US", number(layout.columns)),
+        (0x0100, b"US", number(layout.bits_allocated)),
+        (0x0101, b"US", number(layout.bits_stored)),
+        (0x0102, b"US", number(layout.high_bit)),
+        (0x0103, b"US", number(layout.is_signed)),
+    ]
+    elements = [_element(order, (0x0028, tag), representation, value) for tag, representation, value in described]
+    meta = _element("<", (0x0002, 0x0010), b"UI", _even(_UNCOMPRESSED.get(syntax, syntax).encode()))
+    length_of_meta = _element("<", (0x0002, 0x0000), b"UL", struct.pack("<I", len(meta)))
     pixels = _native(frame, order) if syntax in _UNCOMPRESSED else _encapsulated(frame)
-    return b"".join([bytes(128), b"DICM", length_of_meta, meta, elements[0], kind, *elements[1:], pixels])
+    return b"".join([bytes(128), b"DICM", length_of_meta, meta, *elements, pixels])
 
 
-def _short_element(order: str, tag: tuple[int, int], representation: bytes, value: bytes) -> bytes:
+def _element(order: str, tag: tuple[int, int], representation: bytes, value: bytes) -> bytes:
     """Return an element (PS3.5 7.1.2) of less than 2^16 bytes."""
     return struct.pack(f"{order}HH2sH", *tag, representation, len(value)) + value
 

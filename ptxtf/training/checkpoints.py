@@ -63,7 +63,7 @@ class RunState:
         """
         if val_loss is not None and val_loss < self.best:
             self._best.assign(val_loss)
-            with files.atomic_local(self._run_dir / rundir.BEST) as temporary:
+            with files.atomic_local(self._run_dir / rundir.BEST, ending=".weights.h5") as temporary:
                 self._model.save_weights(temporary)
         self._epoch.assign_add(1)
         self._manager.save(checkpoint_number=self._epoch)
@@ -82,6 +82,6 @@ class RunState:
             except (OSError, ValueError, KeyError) as error:
                 raise InputError(f"{best}: expected the weights of the best epoch. Received: {error}") from None
         path = self._run_dir / rundir.MODEL
-        with files.atomic_local(path) as temporary:
+        with files.atomic_local(path, ending=".keras") as temporary:
             self._model.save(temporary)
         return path
