@@ -1,13 +1,15 @@
-# make demo   set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
-# make test   set up and run every test
-# make check  format, lint, types
-# make clean  remove what the other targets made
+# make demo       set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
+# make test       set up and run every test
+# make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
+# make check      format, lint, types
+# make clean      remove what the other targets made
 
 PYTHON ?= python3
 BIN := .venv/bin
+TFIO := .venv-tfio/bin
 DEMO := demo
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test test-tfio check format clean
 
 setup: .venv/ready
 
@@ -34,6 +36,18 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+.venv-tfio/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	  { echo "make: expected Python 3.10 to 3.12 as PYTHON. Received: $$($(PYTHON) --version)"; exit 1; }
+	$(PYTHON) -m venv .venv-tfio
+	$(TFIO)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev-tfio]'
+	@touch $@
+
+# The first line fails where tensorflow-io does not load; the tests would only be skipped.
+test-tfio: .venv-tfio/ready
+	$(TFIO)/python -c 'from ptxtf.data import tfio; tfio.load()'
+	$(TFIO)/python -m pytest tests/tfio tests/test_remote.py tests/ops
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -44,4 +58,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv $(DEMO) build *.egg-info
+	rm -rf .venv .venv-tfio $(DEMO) build *.egg-info

@@ -193,7 +193,7 @@ def _write_shards(
         for cases in parts.values()
         for case in cases
     }
-    fingerprint = _fingerprint(plan, jobs, patients)
+    fingerprint = _fingerprint(plan, jobs, patients, options)
     progress = _resume(directory, fingerprint)
     missing = {name: cases for parts in plan.values() for name, cases in parts.items() if name not in progress.written}
     if missing:
@@ -259,19 +259,22 @@ def _card(plan: Plan, progress: _Progress, found: Survey, rejected: Sequence[Not
 
 
 def _write_notes(path: files.Path, notes: Sequence[Note]) -> None:
-    files.write_csv(path, ["name", "kind", "reason"], map(dataclasses.astuple, notes))
+    files.write_csv(path, ["name", "kind", "reason"], ([note.name, note.kind, note.reason] for note in notes))
 
 
-def _fingerprint(plan: Plan, jobs: Mapping[str, source.Job], patients: Mapping[str, str]) -> str:
+def _fingerprint(
+    plan: Plan, jobs: Mapping[str, source.Job], patients: Mapping[str, str], options: source.Options
+) -> str:
     """Return a digest of everything that the shards' bytes depend on."""
 
     def origin(case: splits.Case) -> list[object]:
         job = jobs[case.image_id]
         sources = [_stamp(path) for path in (job.path, job.mask_path) if path]
-        return [case.image_id, patients[case.image_id], job.rows, sources, dataclasses.astuple(job.options)]
+        return [case.image_id, patients[case.image_id], job.rows, sources]
 
     content = [[name, [origin(case) for case in cases]] for parts in plan.values() for name, cases in parts.items()]
-    return hashlib.sha256(json.dumps([shards.SCHEMA_VERSION, content]).encode()).hexdigest()
+    settings = [shards.SCHEMA_VERSION, *dataclasses.astuple(options)]
+    return hashlib.sha256(json.dumps([settings, content]).encode()).hexdigest()
 
 
 def _stamp(path: files.Path) -> tuple[str, int, int]:

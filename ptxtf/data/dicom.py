@@ -30,8 +30,6 @@ import cv2
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
-from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import BaseTag, Tag
@@ -327,11 +325,6 @@ def _elements(dataset: pydicom.Dataset) -> dict[str, Any]:
     """Return the elements as plain values; one whose value is against all rules counts as absent."""
     elements: dict[str, Any] = {}
     for tag in dataset.keys():  # noqa: SIM118 - a data set iterates over elements, and converts them on the way
-        raw = dataset.get_item(tag)
-        if isinstance(raw, RawDataElement) and raw.VR == "US" and raw.value and len(raw.value) == 2:
-            # Half of all elements are such, and pydicom takes 8 us for each.
-            elements[keyword_for_tag(tag)] = int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
-            continue
         with contextlib.suppress(ValueError, OverflowError):
             element = dataset[tag]
             is_sequence = element.VR == "SQ"

@@ -56,7 +56,7 @@ def is_dicom(head: bytes) -> bool:
 
 def is_deflated(head: bytes) -> bool:
     """Return whether what follows the meta information is deflated (PS3.5 A.5)."""
-    return _DEFLATED in head
+    return _DEFLATED in head[:HEAD]
 
 
 def inflate(content: bytes) -> bytes:

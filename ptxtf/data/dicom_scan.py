@@ -59,7 +59,7 @@ def scan(head: bytes, keywords: Mapping[int, str], *, pixel_data: int) -> Scan |
                 elements[keyword] = _value(representation, value)
     except (struct.error, ValueError):  # `head` ends; text beyond ASCII; a wanted element of another kind
         return None
-    if not syntax or syntax in _NOT_EXPLICIT_LITTLE_ENDIAN:
+    if not syntax or not isinstance(syntax, str) or syntax in _NOT_EXPLICIT_LITTLE_ENDIAN:
         return None
     return Scan(elements, syntax, (representation.decode(), length, start))
 
@@ -78,7 +78,9 @@ def _next(head: bytes, at: int) -> tuple[int, bytes, int, int]:
 def _value(representation: bytes, value: bytes) -> Any:
     """Return an element's value as pydicom would: None, one, or a list of several; numbers in text stay text."""
     if representation in _TEXT:
-        values: list[Any] = [part.strip(" \0") for part in value.decode("ascii").split("\\")]
+        if b"\x1b" in value:
+            raise ValueError("another alphabet behind an escape (PS3.5 6.1.2.5)")
+        values: list[Any] = [part.rstrip(" \0") for part in value.decode("ascii").split("\\")]
     elif representation in _NUMBERS:
         values = list(struct.unpack(f"<{len(value) // 2}{_NUMBERS[representation]}", value))
     else:

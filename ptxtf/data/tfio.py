@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ptxtf.data import jpeg
 from ptxtf.data.dicom_header import Layout
 from ptxtf.errors import InputError
 
@@ -53,7 +54,7 @@ def decode(frame: bytes, layout: Layout, syntax: str) -> np.ndarray:
         array([[   0,  127],
                [-128,   -1]], dtype=int8)
     """
-    if (reason := _why_not(layout, syntax)) is not None:
+    if reason := _why_not(frame, layout, syntax):
         raise _refusal(layout, syntax, reason)
     operation = load(max(8, layout.bits_allocated))
     try:
@@ -61,8 +62,6 @@ def decode(frame: bytes, layout: Layout, syntax: str) -> np.ndarray:
     except importlib.import_module("tensorflow").errors.OpError as error:
         reason = error.message.partition("[[")[0].removeprefix("Graph execution error:")
         raise _refusal(layout, syntax, reason) from error
-    if pixels.size != layout.rows * layout.columns:
-        raise _refusal(layout, syntax, f"a picture of shape {pixels.shape}")
     pixels = pixels.reshape(layout.shape)
     if not layout.is_signed:
         return pixels
@@ -104,13 +103,19 @@ def load(bits: int = 8) -> Callable[[bytes], Any]:
 _CURE = "expected --decoder=tfio with pip install 'ptxtf[tfio]'"
 
 
-def _why_not(layout: Layout, syntax: str) -> str | None:
-    """Return why the operation must not be asked, if so."""
+def _why_not(frame: bytes, layout: Layout, syntax: str) -> str:
+    """Return why the operation must not be asked, or nothing.
+
+    It takes a frame that is shorter than the header says for whole, be it of bytes, runs, or a JPEG stream.
+    """
     if syntax == _BIG_ENDIAN and layout.bits_allocated != 16:
         return "big-endian of other than 16 bits, whose bytes it mixes up"
+    if syntax in _UNCOMPRESSED:
+        return "" if len(frame) >= layout.frame_bytes else f"{len(frame)} bytes of {layout.frame_bytes}"
     if syntax == _RLE:
         return "RLE, which it takes for whole where it breaks off"
-    return None
+    shape = jpeg.size(frame)
+    return "" if shape == layout.shape else f"a stream of shape {shape}"
 
 
 def _refusal(layout: Layout, syntax: str, reason: str) -> InputError:

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import struct
+import warnings
 
 import numpy as np
 import pydicom
@@ -60,21 +61,24 @@ def assert_agrees(content):
     if scanned is None:
         return False
     dataset = pydicom.dcmread(io.BytesIO(content), force=True)
-    for keyword in WANTED.values():
-        assert told(scanned.elements.get(keyword)) == told(dataset.get(keyword)), keyword
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of a number that is none
+        for keyword in WANTED.values():
+            assert told(scanned.elements.get(keyword)) == told(dataset.get(keyword)), keyword
     assert scanned.syntax == dataset.file_meta.TransferSyntaxUID
     representation, length, start = scanned.pixels
     element = dataset["PixelData"]
     assert representation == element.VR
-    assert length == (0xFFFFFFFF if element.is_undefined_length else len(element.value))
-    assert content[start:].startswith(element.value[:100])
+    assert (length == 0xFFFFFFFF) == element.is_undefined_length
+    assert content[start : start + length].startswith(element.value)
+    assert element.is_undefined_length or content[start : start + length] == element.value
     return True
 
 
 def test_every_file_of_pydicom():
     scanned = [path.name for path in FOLDER.rglob("*") if path.is_file() and assert_agrees(path.read_bytes())]
     assert len(scanned) > 40
-    assert {"MR_small.dcm", "JPGExtended.dcm", "SC_rgb_rle_2frame.dcm"} <= set(scanned)
+    assert {"MR_small.dcm", "SC_rgb_rle_2frame.dcm"} <= set(scanned)
 
 
 def test_a_plain_film():
@@ -97,17 +101,21 @@ def test_ids_are_those_that_pydicom_reads(patient_id):
         assert (found or "") == (expected or "") if not isinstance(found, list) else found == list(expected)
 
 
-@pytest.mark.parametrize("charset", ["ISO_IR 100", ["", "ISO 2022 IR 87"], "ISO_IR 192"])
-@pytest.mark.parametrize("patient_id", ["p7", "山田", "é"])
-def test_other_alphabets_are_left_to_pydicom(charset, patient_id):
-    try:
-        content = film(SpecificCharacterSet=charset, PatientID=patient_id)
-    except UnicodeEncodeError:
-        pytest.skip("not in this alphabet")
-    scanned = scan(content)
-    if patient_id == "p7":
-        assert scanned
-    assert scanned is None or scanned.elements["PatientID"] == pydicom.dcmread(io.BytesIO(content)).PatientID
+@pytest.mark.parametrize(
+    ("charset", "patient_id", "is_scanned"),
+    [
+        ("ISO_IR 100", "p7", True),
+        ("ISO_IR 192", "p7", True),
+        ("ISO_IR 100", "é", False),
+        ("ISO_IR 192", "山田", False),
+        (["", "ISO 2022 IR 87"], "p7", True),
+        (["", "ISO 2022 IR 87"], "山田", False),  # in bytes of 7 bits, behind an escape
+    ],
+)
+def test_other_alphabets_are_left_to_pydicom(charset, patient_id, is_scanned):
+    scanned = scan(film(SpecificCharacterSet=charset, PatientID=patient_id))
+    assert (scanned is not None) == is_scanned
+    assert not scanned or scanned.elements["PatientID"] == patient_id
 
 
 PLAIN = film(PatientID="p7", PixelSpacing=[0.2, 0.1], NumberOfFrames=1, RescaleSlope="2", HighBit=7)
