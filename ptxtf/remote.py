@@ -306,7 +306,7 @@ class _Writer(_RawFile):
 
 
 def _rename_on_s3(gfile: Any, source: str, target: str) -> None:
-    """Rename one file: gfile.rename takes all along whose names begin alike, and neither it nor copy takes empty ones."""
+    """Rename one file; gfile.rename takes all along whose names begin alike, and like gfile.copy no empty ones."""
     if gfile.stat(source).length:
         gfile.copy(source, target, overwrite=True)
     else:

@@ -39,8 +39,8 @@ from ptxtf import files
 from ptxtf.data import dicom_bytes, dicom_header, dicom_scan, grey, jpeg
 from ptxtf.errors import InputError
 
-Decoder = Callable[[bytes], np.ndarray]
-"""The content of a DICOM file -> its stored values, integers [H, W]."""
+Decoder = Callable[[bytes, dicom_header.Layout, str], np.ndarray]
+"""A frame as it lies in the file, its layout, the transfer syntax's UID -> stored values, integers [H, W]."""
 
 _HEADER_TAGS = {int(Tag(keyword)): keyword for keyword in (*dicom_header.IDENTITY, *dicom_header.GEOMETRY)}
 _IMAGE_TAGS = _HEADER_TAGS | {int(Tag(keyword)): keyword for keyword in dicom_header.PIXELS}
@@ -108,7 +108,7 @@ def read(path: files.Name, *, window: int = 1, decode: Decoder | None = None) ->
     Args:
         path: a DICOM file of at most 2^26 pixels (8192 x 8192) a frame.
         window: which of the VOI look-up tables and, behind them, windows in the file, from 1; 0: none of them.
-        decode: gives the stored values, in place of pydicom and OpenCV; of several frames, the first.
+        decode: gives the stored values, in place of pydicom and OpenCV, such as `ptxtf.data.tfio.decode`.
 
     Returns:
         A `Radiograph`.
@@ -127,8 +127,7 @@ def read(path: files.Name, *, window: int = 1, decode: Decoder | None = None) ->
         frame = _first_frame(parsed, layout)
         encoded = _plain_jpeg(parsed, frame, layout) if grey.changes_nothing(rendering, window=window) else None
         if decode:
-            parsed.file.seek(0)
-            stored = decode(parsed.file.read())
+            stored = decode(frame, layout, parsed.syntax)
             _check_shape(stored.shape, layout)
         else:
             stored = _stored(parsed, frame, layout) if encoded is None else jpeg.decode(encoded)

@@ -8,13 +8,12 @@ import dataclasses
 import functools
 import math
 import zlib
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from ptxtf import files
-from ptxtf.data import dicom, images, rle
+from ptxtf.data import dicom, images, rle, tfio
 from ptxtf.errors import InputError
 
 
@@ -152,13 +151,7 @@ def _encode_image(job: Job) -> tuple[dicom.Header, tuple[int, int], bytes, tuple
     return header, pixels.shape, encoded, stored.shape
 
 
-def _tfio_decode(content: bytes) -> np.ndarray:
-    from ptxtf.data import tfio  # loads TensorFlow
-
-    return tfio.decode(content)
-
-
-_DECODERS: dict[str, Callable[[bytes], np.ndarray] | None] = {"pydicom": None, "tfio": _tfio_decode}
+_DECODERS: dict[str, dicom.Decoder | None] = {"pydicom": None, "tfio": tfio.decode}
 
 
 def _mask(job: Job, shape: tuple[int, int]) -> np.ndarray | None:

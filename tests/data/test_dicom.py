@@ -20,7 +20,7 @@ import tensorflow as tf
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from ptxtf.data import dicom
+from ptxtf.data import dicom, dicom_header
 from ptxtf.errors import InputError
 
 IMPLICIT, EXPLICIT, BIG = uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian
@@ -384,13 +384,14 @@ def test_another_decoder(save, write):
     stored = np.array([[0, 94, 95], [97, 102, 4095]], np.uint16)
     path = save(dataset(np.zeros_like(stored), bits=12, PhotometricInterpretation="MONOCHROME1", **WINDOW))
     given = []
-    radiograph = dicom.read(path, decode=lambda content: given.append(content) or stored)
-    assert given == [path.read_bytes()]
+    radiograph = dicom.read(path, decode=lambda *frame: given.append(frame) or stored)
+    layout = dicom_header.Layout(2, 3, bits_allocated=16, bits_stored=12, high_bit=11, is_signed=False)
+    assert given == [(bytes(12), layout, uid.ExplicitVRLittleEndian)]
     assert radiograph.pixels.tolist() == (255 - np.array(WINDOWED)).tolist()
     with refused(path, r"expected a picture of shape \(2, 3\), as the header says\. Received: shape=\(3, 2\)"):
-        dicom.read(path, decode=lambda _: stored.T)
+        dicom.read(path, decode=lambda *_: stored.T)
     path = write(ramp())
-    other = dicom.read(path, decode=lambda _: ramp())
+    other = dicom.read(path, decode=lambda *_: ramp())
     assert other.encoded == dicom.read(path).encoded
     np.testing.assert_array_equal(other.pixels, ramp())
 

@@ -3,12 +3,11 @@
 import itertools
 import os
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 
 from ptxtf import files
-
-numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +27,14 @@ def endpoint():
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def bucket(endpoint) -> files.Remote:
-    """Return an empty bucket."""
-    name = f"bucket-{next(numbers)}"
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
-    return files.path(f"s3://{name}")
+@pytest.fixture(scope="session")
+def make_bucket(endpoint) -> Callable[[], files.Remote]:
+    """Return a function that makes a bucket."""
+    numbers = itertools.count()
+
+    def make() -> files.Remote:
+        name = f"bucket-{next(numbers)}"
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
+        return files.path(f"s3://{name}")
+
+    return make

@@ -1,13 +1,13 @@
 """s3:// does what pathlib does, on a local server (moto), through tensorflow-io; what each test_remote.py says of ram://."""
 
-import itertools
+import contextlib
 import os
 import pathlib
 import runpy
 import socket
 import subprocess
 import sys
-import urllib.request
+import time
 
 import pytest
 import tensorflow as tf
@@ -15,39 +15,15 @@ import tensorflow as tf
 from ptxtf import files
 
 pytest.importorskip("tensorflow_io")
-server = pytest.importorskip("moto.server")
+pytest.importorskip("moto")
 
 SAME = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_remote.py"))
 """The operations that every kind of path has, and how their outcomes are compared."""
 
-numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def endpoint():
-    """Start a server. tensorflow-io asks for its address once, so that one has to do for the whole process."""
-    if given := os.environ.get("S3_ENDPOINT"):
-        yield given
-        return
-    moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    address = "http://{}:{}".format(*moto.get_host_and_port())
-    os.environ |= {
-        "S3_ENDPOINT": address,
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-    }
-    yield address
-    moto.stop()
-
 
 @pytest.fixture
-def bucket(endpoint) -> files.Remote:
-    """Return an empty bucket."""
-    name = f"remote-{os.getpid()}-{next(numbers)}"
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
-    return files.path(f"s3://{name}")
+def bucket(make_bucket) -> files.Remote:
+    return make_bucket()
 
 
 @pytest.mark.parametrize("folder", ["", "folder"])

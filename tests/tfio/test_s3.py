@@ -44,6 +44,11 @@ def go(films, root) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def bucket(make_bucket):
+    return make_bucket()
+
+
+@pytest.fixture(scope="module")
 def s3(endpoint):
     """Return a client that knows no TensorFlow."""
     return pytest.importorskip("boto3").client("s3", endpoint_url=endpoint)
