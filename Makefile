@@ -46,7 +46,7 @@ test: setup
 # The first line fails where tensorflow-io does not load; the tests would only be skipped.
 test-tfio: .venv-tfio/ready
 	$(TFIO)/python -c 'from ptxtf.data import tfio; tfio.load()'
-	$(TFIO)/python -m pytest tests/tfio tests/test_remote.py tests/ops
+	$(TFIO)/python -m pytest tests/tfio tests/ops
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,7 +1,12 @@
 """A local S3 server for the tests of remote paths; without the extra `tfio`, what needs it is skipped."""
 
+import contextlib
 import itertools
 import os
+import socket
+import subprocess
+import sys
+import time
 import urllib.request
 from collections.abc import Callable
 
@@ -12,19 +17,30 @@ from ptxtf import files
 
 @pytest.fixture(scope="session")
 def endpoint():
-    """Start a server. tensorflow-io asks for its address once, so that one has to do for the whole process."""
+    """Start a server; tensorflow-io asks for its address once, so that one has to do for the whole process.
+
+    It is a process of its own, as TensorFlow holds Python's lock while it waits for some of the answers.
+    """
     pytest.importorskip("tensorflow_io")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    os.environ |= {
-        "S3_ENDPOINT": address,
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-    }
-    yield address
-    server.stop()
+    pytest.importorskip("moto")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={port}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        while server.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.1)
+        address = f"http://127.0.0.1:{port}"
+        os.environ |= {
+            "S3_ENDPOINT": address,
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_REGION": "us-east-1",
+        }
+        yield address
+        server.terminate()
 
 
 @pytest.fixture(scope="session")

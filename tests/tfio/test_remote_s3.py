@@ -1,13 +1,11 @@
 """s3:// does what pathlib does, on a local server (moto), through tensorflow-io; what each test_remote.py says of ram://."""
 
-import contextlib
 import os
 import pathlib
 import runpy
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import tensorflow as tf
@@ -15,7 +13,6 @@ import tensorflow as tf
 from ptxtf import files
 
 pytest.importorskip("tensorflow_io")
-pytest.importorskip("moto")
 
 SAME = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_remote.py"))
 """The operations that every kind of path has, and how their outcomes are compared."""
