@@ -40,7 +40,7 @@ test: setup
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 	  { echo "make: expected Python 3.10 to 3.12 as PYTHON. Received: $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv .venv-tfio
-	$(TFIO)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev-tfio]'
+	$(TFIO)/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio,dev-tfio]'
 	@touch $@
 
 # The first line fails where tensorflow-io does not load; the tests would only be skipped.

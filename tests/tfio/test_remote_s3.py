@@ -1,4 +1,4 @@
-"""s3:// does what pathlib does, on a local server (moto), through tensorflow-io; what each test_remote.py says of ram://."""
+"""s3:// does what pathlib does, as test_remote.py says of ram://; through tensorflow-io, on a local server (moto)."""
 
 import os
 import pathlib
