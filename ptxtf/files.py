@@ -7,7 +7,6 @@ Files are written under a temporary name in the same folder, then renamed.
 import concurrent.futures
 import contextlib
 import csv
-import fnmatch
 import io
 import json
 import os
@@ -42,7 +41,7 @@ Path = pathlib.Path | Remote
 Name = str | os.PathLike[str] | Remote
 """What a function takes where a user says which file is meant; `path` makes a `Path` of it."""
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[^.]*)\.(?P<process>[0-9]{1,9})\.part(\..+)?", re.DOTALL)
+_TEMPORARY = re.compile(r"\..+\.(?P<machine>[^.]*)\.(?P<process>[0-9]{1,9})\.part(\..+)?", re.DOTALL)
 """What `atomic` calls a file that is not whole yet; dots are between its parts, and in the first."""
 
 _DAY_S = 24 * 3600
@@ -170,8 +169,8 @@ def local(name: Name) -> Iterator[pathlib.Path]:
         yield copy
 
 
-def sweep(directory: Name, pattern: str) -> None:
-    """Remove what killed writers left of files in a folder whose names match `pattern`.
+def sweep(directory: Name) -> None:
+    """Remove what killed writers left in a folder.
 
     That is the temporary files of processes that do not live on this machine any more; those of other machines, which
     nobody here can know, once they are a day old.
@@ -179,7 +178,7 @@ def sweep(directory: Name, pattern: str) -> None:
     leftovers: list[Path] = list(path(directory).glob(".*.part*"))
     for leftover in leftovers:
         writer = _TEMPORARY.fullmatch(leftover.name)
-        if writer and fnmatch.fnmatchcase(writer["name"], pattern):
+        if writer:
             with contextlib.suppress(FileNotFoundError):  # its writer has just finished
                 if _is_abandoned(leftover, writer["machine"], int(writer["process"])):
                     leftover.unlink()

@@ -183,7 +183,7 @@ def _write_shards(
 ) -> _Progress:
     """Write every shard that an earlier run of the same conversion has not finished."""
     directory.mkdir(parents=True, exist_ok=True)
-    files.sweep(directory, "*")
+    files.sweep(directory)
     options = source.Options(_stored_size(config), config.encoding, config.window, config.decoder)
     jobs = {
         case.image_id: source.Job(

@@ -97,14 +97,15 @@ def parse(
     if image_size:
         image = tf.cond(tf.reduce_all(stored_size == size), lambda: image, lambda: resize(image[tf.newaxis], size)[0])
         image = tf.ensure_shape(image, [image_size, image_size, 1])
-    mask_size = original_size if full_mask else size
-    mask = tf.cond(  # most masks are empty, and need no inflating
-        positive,
-        lambda: draw_mask(features["mask/value"], original_size, mask_size),
-        lambda: tf.zeros([mask_size[0], mask_size[1], 1], tf.uint8),
-    )
-    if image_size and not full_mask:
-        mask = tf.ensure_shape(mask, [image_size, image_size, 1])
+    if full_mask:
+        mask = draw_mask(features["mask/value"], original_size, original_size)
+    else:
+        mask = tf.cond(  # most masks are empty, and need no inflating
+            positive,
+            lambda: draw_mask(features["mask/value"], original_size, size),
+            lambda: tf.zeros([size[0], size[1], 1], tf.uint8),
+        )
+        mask = tf.ensure_shape(mask, [image_size or None, image_size or None, 1])
     return {
         "image": image,
         "mask": mask,

@@ -55,7 +55,7 @@ def train(
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
     xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
-    files.sweep(run_dir, "*")
+    files.sweep(run_dir)
     begun = rundir.newest_checkpoint(run_dir)
     if begun:
         rundir.check_same(run_dir, settings)

@@ -114,8 +114,9 @@ HALF_DEFLATED = zlib.compress(np.random.default_rng(0).bytes(64))[:40]
         (record("b", size=9), "expected an image of 8 x 8 pixels. Received: 9 x 9"),
         (
             record("b", area_px=3, positive=True, mask=zlib.compress(bytes(64))),
-            "healthy images only. Received: positive",
+            "healthy images only. Received: positive=True",
         ),
+        (record("b", mask=zlib.compress(bytes([1] * 64))), "healthy images only. Received: positive=False"),
         (record("b", area_px=3, mask=zlib.compress(bytes([255] * 64))), "expected a mask of 0 and 1. Received: 255"),
         (record("b", spacing_mm=(1.0, 0.0)), "expected a spacing above 0 mm, or none. Received: spacing_mm=[1.0, 0.0]"),
         (record("b", spacing_mm=(-1.0, 1.0)), "expected a spacing above 0 mm"),

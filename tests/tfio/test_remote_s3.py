@@ -56,7 +56,7 @@ def test_folders_need_not_be_made(bucket):
     assert list(files.walk(bucket)) == [bucket / "a" / "b" / "c.txt"]
     (bucket / "a" / "b" / "c.txt").unlink()
     assert not (bucket / "a").exists()
-    files.sweep(bucket / "a", "*")
+    files.sweep(bucket / "a")
 
 
 def test_files_of_many_pages_are_listed_once(bucket):
@@ -95,7 +95,7 @@ def test_what_a_killed_writer_left_is_swept(bucket):
     )
     assert subprocess.run([sys.executable, "-c", kill, f"{bucket}a.csv"], check=False).returncode == 9
     assert len(list(bucket.iterdir())) == 1
-    files.sweep(bucket, "*.csv")
+    files.sweep(bucket)
     assert list(bucket.iterdir()) == []
 
 
