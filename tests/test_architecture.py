@@ -96,8 +96,8 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import ptxtf, ptxtf.data, ptxtf.config, ptxtf.flags") == set()
 
 
-def test_worker_processes_need_no_tensorflow():
-    assert loaded_after("import ptxtf.data.source, tools.make_tfrecords, ptxtf.data.phantom") == {"pydicom", "cv2"}
+def test_converting_needs_no_tensorflow():
+    assert loaded_after("import ptxtf.data.convert, tools.make_tfrecords, ptxtf.data.phantom") == {"pydicom", "cv2"}
 
 
 def test_models_and_ops_load_no_more_than_keras_itself():

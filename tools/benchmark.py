@@ -34,7 +34,7 @@ class BenchmarkConfig:
     image_size: int = setting("height and width in pixels", 512)
     batch_size: int = setting("images per call", 8)
     repeats: int = setting("timed runs of each, after two to warm up", 15)
-    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth", 3000)
+    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth", 6000)
     turns: int = setting("turns of WHAT=convert", 3)
     workers: int = setting("processes of WHAT=convert", 2)
     backbone: str = setting("encoder of WHAT=model", "resnet34")

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import hmac
 import importlib.metadata
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ import cv2
 import ptxtf
 from ptxtf import files
 from ptxtf.config import ConvertConfig
-from ptxtf.data import card, example, inventory, shards, source, splits, tfds
+from ptxtf.data import card, inventory, shards, source, splits, tfds
 from ptxtf.data.inventory import Inventory, Note
+from ptxtf.data.record import SCHEMA_VERSION
 from ptxtf.data.splits import Overlap
 from ptxtf.data.workers import Workers
 from ptxtf.errors import InputError
@@ -106,7 +108,7 @@ def convert(config: ConvertConfig) -> Conversion:
             f"Received: none of {found.inventory.found}"
         )
     manifest = shards.Manifest(
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         image_size=_stored_size(config),
         encoding=config.encoding,
         splits={split: tuple(progress.written[name] for name in parts) for split, parts in plan.items()},
@@ -185,25 +187,24 @@ def _write_shards(
     directory.mkdir(parents=True, exist_ok=True)
     files.sweep(directory)
     options = source.Options(_stored_size(config), config.encoding, config.window, config.decoder)
-    jobs = {
-        case.image_id: source.Job(
-            found.paths[case.image_id], found.rows.get(case.image_id, ()), found.masks.get(case.image_id), options
-        )
-        for parts in plan.values()
-        for cases in parts.values()
-        for case in cases
-    }
-    fingerprint = _fingerprint(plan, jobs, patients, options)
+
+    def job(case: splits.Case) -> source.Job:
+        image_id = case.image_id
+        rows, mask_path = found.rows.get(image_id, ()), found.masks.get(image_id)
+        return source.Job(image_id, patients[image_id], case.positive, found.paths[image_id], rows, mask_path, options)
+
+    jobs = {name: list(map(job, cases)) for parts in plan.values() for name, cases in parts.items()}
+    fingerprint = _fingerprint(jobs)
     progress = _resume(directory, fingerprint)
-    missing = {name: cases for parts in plan.values() for name, cases in parts.items() if name not in progress.written}
+    missing = {name: part for name, part in jobs.items() if name not in progress.written}
     if missing:
         for name in (shards.MANIFEST, *tfds.NAMES):  # a half replaced data set is none
             (directory / name).unlink(missing_ok=True)
-    todo = [jobs[case.image_id] for cases in missing.values() for case in cases]
+    todo = list(itertools.chain.from_iterable(missing.values()))
     results = workers.map(source.encode, todo, title="converting", lost=source.image_lost)
-    for name, cases in missing.items():
+    for name, part in missing.items():
         progress.facts[name] = []
-        records = _records(jobs, cases, results, patients, facts=progress.facts[name], rejected=progress.rejected)
+        records = _records(part, results, facts=progress.facts[name], rejected=progress.rejected)
         progress.written[name] = shards.write_shard(directory / name, records)
         if progress.rejected and config.strict:
             raise InputError(f"{progress.rejected[0]} (--strict)")
@@ -212,33 +213,20 @@ def _write_shards(
 
 
 def _records(
-    jobs: Mapping[str, source.Job],
-    cases: Sequence[splits.Case],
+    jobs: Sequence[source.Job],
     results: Iterator[source.Encoded | str],
-    patients: Mapping[str, str],
     *,
     facts: list[card.Fact],
     rejected: list[Note],
 ) -> Iterator[tuple[bytes, bool]]:
-    """Yield one shard's records and note their `facts`; a case that could not be read goes to `rejected` instead."""
-    for case in cases:
-        job, encoded, patient = jobs[case.image_id], next(results), patients[case.image_id]
+    """Yield one shard's records and note their `facts`; a file that could not be read goes to `rejected` instead."""
+    for job in jobs:
+        encoded = next(results)
         if isinstance(encoded, str):
             rejected.append(Note(str(job.path), "unreadable", encoded))
-            continue
-        record = example.Record(
-            image=encoded.image,
-            image_size=encoded.image_size,
-            mask=encoded.mask,
-            original_size=encoded.original_size,
-            positive=case.positive,
-            image_id=case.image_id,
-            patient=patient,
-            spacing_mm=encoded.spacing_mm,
-            view_position=encoded.view_position,
-        )
-        facts.append(card.Fact(patient, encoded.view_position, *encoded.original_size, encoded.mask_area_px))
-        yield example.serialize(record, encoding=job.options.encoding), case.positive
+        else:
+            facts.append(encoded.fact)
+            yield encoded.record, job.positive
 
 
 def _card(plan: Plan, progress: _Progress, found: Survey, rejected: Sequence[Note]) -> dict[str, Any]:
@@ -262,19 +250,15 @@ def _write_notes(path: files.Path, notes: Sequence[Note]) -> None:
     files.write_csv(path, ["name", "kind", "reason"], ([note.name, note.kind, note.reason] for note in notes))
 
 
-def _fingerprint(
-    plan: Plan, jobs: Mapping[str, source.Job], patients: Mapping[str, str], options: source.Options
-) -> str:
+def _fingerprint(jobs: Mapping[str, Sequence[source.Job]]) -> str:
     """Return a digest of everything that the shards' bytes depend on."""
 
-    def origin(case: splits.Case) -> list[object]:
-        job = jobs[case.image_id]
+    def origin(job: source.Job) -> list[object]:
         sources = [_stamp(path) for path in (job.path, job.mask_path) if path]
-        return [case.image_id, patients[case.image_id], job.rows, sources]
+        return [job.image_id, job.patient, job.positive, job.rows, sources, *dataclasses.astuple(job.options)]
 
-    content = [[name, [origin(case) for case in cases]] for parts in plan.values() for name, cases in parts.items()]
-    settings = [shards.SCHEMA_VERSION, *dataclasses.astuple(options)]
-    return hashlib.sha256(json.dumps([settings, content]).encode()).hexdigest()
+    content = [[name, list(map(origin, part))] for name, part in jobs.items()]
+    return hashlib.sha256(json.dumps([SCHEMA_VERSION, content]).encode()).hexdigest()
 
 
 def _stamp(path: files.Path) -> tuple[str, int, int]:

@@ -1,62 +1,12 @@
-"""The record schema: how one radiograph and its mask lie in a TFRecord; writing and reading side by side.
+"""One TFRecord -> tensors, inside a graph. What it holds, and how it is written, stands in `ptxtf.data.record`.
 
-A record holds
-
-| feature       | type        | what                                                                                |
-|---------------|-------------|-------------------------------------------------------------------------------------|
-| image         | bytes       | the radiograph as PNG or JPEG, bright = dense (`--encoding=png` and `source`); or   |
-| image/value   | bytes       | its uint8 pixels row by row (`--encoding=raw`)                                      |
-| image/shape   | int64 [3]   | stored height, width and 1                                                          |
-| mask/value    | bytes       | uint8 pixels of {0, 1} row by row, at the original size, deflated (zlib, RFC 1950)  |
-| mask/shape    | int64 [3]   | original height, width and 1                                                        |
-| positive      | int64       | 1: the mask is not empty                                                            |
-| image_id      | bytes       | SOP instance UID; of a picture, its file's name without ending                      |
-| patient       | bytes       | keyed hash of the patient                                                           |
-| spacing_mm    | float32 [2] | row and column spacing of the original pixels; nan: unknown                         |
-| view_position | bytes       | PA, AP, ... or empty                                                                |
-
-The mask keeps the original size whatever the image's, so that scores at the original size are possible; `parse`
-draws it at the image's size by nearest neighbour at pixel centres. Names and forms are those of TensorFlow Datasets'
-Image, Tensor and Text features, so that it reads the records too (`ptxtf.data.tfds`). How image and mask become bytes
-stands in `ptxtf.data.source`, as that is work for processes without TensorFlow.
+The mask keeps the original size whatever the image's, so that scores at the original size are possible; `parse` draws
+it at the image's size by nearest neighbour at pixel centres.
 """
-
-import dataclasses
-import os
 
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One record before it is serialized; `image` and `mask` are bytes already, sizes are height and width."""
-
-    image: bytes
-    image_size: tuple[int, int]
-    mask: bytes
-    original_size: tuple[int, int]
-    positive: bool
-    image_id: str
-    patient: str
-    spacing_mm: tuple[float, float]
-    view_position: str
-
-
-def serialize(record: Record, *, encoding: str) -> bytes:
-    """Return the bytes of one TFRecord; the same record always gives the same bytes."""
-    features = {
-        _image_key(encoding): _bytes(record.image),
-        "image/shape": _ints(*record.image_size, 1),
-        "mask/value": _bytes(record.mask),
-        "mask/shape": _ints(*record.original_size, 1),
-        "positive": _ints(int(record.positive)),
-        "image_id": _bytes(os.fsencode(record.image_id)),
-        "patient": _bytes(record.patient.encode()),
-        "spacing_mm": tf.train.Feature(float_list=tf.train.FloatList(value=record.spacing_mm)),
-        "view_position": _bytes(record.view_position.encode()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
+from ptxtf.data import record
 
 
 def parse(
@@ -78,7 +28,7 @@ def parse(
     features = tf.io.parse_single_example(
         serialized,
         {
-            _image_key(encoding): tf.io.FixedLenFeature([], tf.string),
+            record.image_feature(encoding): tf.io.FixedLenFeature([], tf.string),
             "image/shape": tf.io.FixedLenFeature([3], tf.int64),
             "mask/value": tf.io.FixedLenFeature([], tf.string),
             "mask/shape": tf.io.FixedLenFeature([3], tf.int64),
@@ -93,7 +43,7 @@ def parse(
     stored_size = tf.cast(features["image/shape"][:2], tf.int32)
     positive = features["positive"] > 0
     size = tf.constant([image_size, image_size]) if image_size else stored_size
-    image = _decode_image(features[_image_key(encoding)], stored_size, encoding=encoding)
+    image = _decode_image(features[record.image_feature(encoding)], stored_size, encoding=encoding)
     if image_size:
         image = tf.cond(tf.reduce_all(stored_size == size), lambda: image, lambda: resize(image[tf.newaxis], size)[0])
         image = tf.ensure_shape(image, [image_size, image_size, 1])
@@ -159,10 +109,6 @@ def _centres(size: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
     return (2 * tf.range(size) + 1) * original // (2 * size)
 
 
-def _image_key(encoding: str) -> str:
-    return "image/value" if encoding == "raw" else "image"
-
-
 def _decode_image(image: tf.Tensor, size: tf.Tensor, *, encoding: str) -> tf.Tensor:
     if encoding == "raw":
         return tf.reshape(tf.io.decode_raw(image, tf.uint8), [size[0], size[1], 1])
@@ -172,11 +118,3 @@ def _decode_image(image: tf.Tensor, size: tf.Tensor, *, encoding: str) -> tf.Ten
         decoded = tf.io.decode_jpeg(image, channels=1, dct_method="INTEGER_ACCURATE")
     with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(decoded)[:2], size, "image/shape is another")]):
         return tf.ensure_shape(decoded, [None, None, 1])
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _ints(*values: int) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -8,17 +8,17 @@ dataset.json (`Manifest`) says what the shards hold; a reader trusts nothing els
 import dataclasses
 import hashlib
 import json
+import struct
 from collections.abc import Iterable
 from typing import Any
 
-import tensorflow as tf
+import google_crc32c
 
 from ptxtf import files
+from ptxtf.data.record import SCHEMA_VERSION
 from ptxtf.errors import InputError
 
 MANIFEST = "dataset.json"
-SCHEMA_VERSION = 2
-"""Of the records as `ptxtf.data.example` writes them; a reader refuses any other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,15 +85,33 @@ def write_shard(path: files.Path, records: Iterable[tuple[bytes, bool]]) -> Shar
         path: the shard's final place.
         records: (serialized record, whether it is positive), in order.
     """
-    images = positives = 0
-    with files.atomic_local(path) as temporary:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for serialized, positive in records:
-                writer.write(serialized)
-                images += 1
-                positives += positive
-        size, digest = temporary.stat().st_size, sha256(temporary)
-    return Shard(name=path.name, images=images, positives=positives, bytes=size, sha256=digest)
+    images = positives = size = 0
+    digest = hashlib.sha256()
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
+        for serialized, positive in records:
+            for part in _frame(serialized):
+                file.write(part)
+                digest.update(part)
+                size += len(part)
+            images += 1
+            positives += positive
+    return Shard(name=path.name, images=images, positives=positives, bytes=size, sha256=digest.hexdigest())
+
+
+def _frame(record: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what a TFRecord file holds of a record: its length, itself, and the checksum behind each.
+
+    https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+    """
+    length = struct.pack("<Q", len(record))
+    return length + _masked_checksum(length), record, _masked_checksum(record)
+
+
+def _masked_checksum(content: bytes) -> bytes:
+    """Return CRC-32C turned by 15 bits and added to, as a checksum of what holds checksums would tell little."""
+    checksum = google_crc32c.value(content)
+    turned = checksum >> 15 | checksum << 17
+    return struct.pack("<I", (turned + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def read_manifest(directory: files.Name) -> Manifest:

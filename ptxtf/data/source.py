@@ -1,19 +1,19 @@
-"""One image file and its label -> encoded image and mask. Runs in worker processes, so without TensorFlow.
+"""One image file and its label -> a record. Runs in worker processes, so without TensorFlow.
 
-Flows in: a path with run-length rows or a mask's path. Flows out: `Encoded`, image and mask as the record will hold
-them (`ptxtf.data.example` reads them), the mask at the file's own size; or the reason why a file cannot be used.
+Flows in: a path with run-length rows or a mask's path. Flows out: `Encoded`, a record with the mask at the file's own
+size and what the data card counts of it; or the reason why a file cannot be used.
 """
 
 import dataclasses
 import functools
 import math
-import zlib
 
 import cv2
 import numpy as np
 
 from ptxtf import files
-from ptxtf.data import dicom, images, rle, tfio
+from ptxtf.data import card, dicom, images, record, rle, tfio
+from ptxtf.data.deflate import deflate
 from ptxtf.errors import InputError
 
 
@@ -31,6 +31,9 @@ class Options:
 class Job:
     """What a worker is asked to do: read `path`, draw its mask from `rows` or read it from `mask_path`."""
 
+    image_id: str
+    patient: str
+    positive: bool
     path: files.Path
     rows: tuple[str, ...]
     mask_path: files.Path | None
@@ -39,15 +42,10 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """What a worker gives back; `mask` is deflated, see `deflate`."""
+    """What a worker gives back."""
 
-    image: bytes
-    image_size: tuple[int, int]
-    mask: bytes
-    mask_area_px: int
-    original_size: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    view_position: str
+    record: bytes
+    fact: card.Fact
 
 
 def read_header(path: files.Path) -> dicom.Header | str:
@@ -75,21 +73,28 @@ def is_positive(mask_path: files.Path) -> bool | str:
 
 
 def encode(job: Job) -> Encoded | str:
-    """Return the encoded case, or the reason why it cannot be used (one line that names the file)."""
+    """Return the record, or the reason why it cannot be used (one line that names the file)."""
     try:
         header, shape, image, image_size = _encode_image(job)
         mask = _mask(job, shape)
     except InputError as error:
         message = str(error)
         return message if str(job.path) in message else f"{job.path}: {message}"
-    return Encoded(
+    content = record.Record(
         image=image,
         image_size=image_size,
         mask=_no_mask(shape) if mask is None else deflate(mask),
-        mask_area_px=0 if mask is None else int(np.count_nonzero(mask)),
         original_size=shape,
+        positive=job.positive,
+        image_id=job.image_id,
+        patient=job.patient,
         spacing_mm=header.spacing_mm or (math.nan, math.nan),
         view_position=header.view_position,
+    )
+    area_px = 0 if mask is None else int(np.count_nonzero(mask))
+    return Encoded(
+        record=record.serialize(content, encoding=job.options.encoding),
+        fact=card.Fact(job.patient, header.view_position, *shape, area_px),
     )
 
 
@@ -99,12 +104,6 @@ def image_lost(job: Job) -> str:
         f"{job.path}: expected an image that can be decoded. Received: one that ends the process that decodes it, or "
         "takes all memory"
     )
-
-
-def deflate(mask: np.ndarray) -> bytes:
-    """Return a mask, uint8 [H, W] of {0, 1}, as deflated bytes, row by row."""
-    runs_only = zlib.compressobj(strategy=zlib.Z_RLE)  # a third faster than looking for repeated rows, and no larger
-    return runs_only.compress(mask.tobytes()) + runs_only.flush()
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -1,22 +1,29 @@
 """A function and many items -> results in order, computed by worker processes, with a progress bar.
 
-The processes are spawned, as a fork would copy the locks of TensorFlow's threads; so the function must be importable,
-and its module should not load TensorFlow. A worker that dies – killed for its memory, or crashed inside a decoder by a
-damaged file – takes nobody with it: what was under way is done again, one item at a time, and only the item that
-kills its worker once more is given up.
+The processes are started afresh, as a fork would copy the locks of TensorFlow's threads; so the function must be
+importable, and its module should not load TensorFlow. A worker that dies – killed for its memory, or crashed inside a
+decoder by a damaged file – takes nobody with it: what was under way is done again, one item at a time, and only the
+item that kills its worker once more is given up.
+
+(The standard library's pools end as a whole when one process does, copy every result three times on its way, and run
+the script that started them once more in each process.)
 """
 
 import collections
 import concurrent.futures
+import contextlib
 import itertools
-import multiprocessing
-import multiprocessing.connection
 import os
+import pickle
 import queue
 import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import tqdm
@@ -26,15 +33,18 @@ from ptxtf.errors import InputError
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_CHUNK = 4
-"""Items that travel to a worker together: a message costs as much as reading a small file's header."""
+_CHUNK = 8
+"""Items that travel to a worker together: a message costs as much as reading a few small headers."""
+
+_AHEAD = 2
+"""Chunks that a process has at a time, so that it need not wait for the next."""
+
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Settings of the C library: memory of images and masks is used again, not given back and fetched anew each time."""
 
 
 class Workers:
     """Worker processes, started when first needed; a context manager that ends them.
-
-    Each process is served by a thread of its own, so that one that dies is known by what it was doing. (The standard
-    library's process pool ends as a whole when one process does, and may hang over it while others are started.)
 
     Args:
         count: processes; 0: one per core; 1: none, the work is done here.
@@ -47,16 +57,19 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._count = count or os.cpu_count() or 1
-        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._threads = concurrent.futures.ThreadPoolExecutor(self._count)
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._servers: list[_Server] = []
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        while not self._idle.empty():
-            self._idle.get().end()
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure:
+            for server in self._servers:
+                server.abandon()
+        self._tasks.put(None)
+        for server in self._servers:
+            server.join()
 
     def map(
         self,
@@ -83,73 +96,146 @@ class Workers:
                 yield result
 
     def _pooled(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item], lost: Callable[[_Item], _Result]
+        self, function: Callable[[_Item], _Result], items: Sequence[_Item], lost: Callable[[_Item], _Result]
     ) -> Iterator[_Result]:
         """Keep the workers a little ahead of the reader, so that results do not pile up in memory."""
+        while len(self._servers) < self._count:
+            self._servers.append(_Server(self._tasks))
+            self._servers[-1].start()
         rest = iter(items)
-        pending: collections.deque[concurrent.futures.Future[list[_Result]]] = collections.deque()
+        pending: collections.deque[_Task] = collections.deque()
         while True:
-            while len(pending) <= 2 * self._count and (chunk := list(itertools.islice(rest, _CHUNK))):
-                pending.append(self._threads.submit(self._apply, function, chunk, lost))
+            while len(pending) <= _AHEAD * self._count and (chunk := list(itertools.islice(rest, _CHUNK))):
+                pending.append(_Task(function, chunk, lost, concurrent.futures.Future()))
+                self._tasks.put(pending[-1])
             if not pending:
                 return
-            yield from pending.popleft().result()
+            yield from pending.popleft().results.result()
 
-    def _apply(
-        self, function: Callable[[_Item], _Result], chunk: list[_Item], lost: Callable[[_Item], _Result]
-    ) -> list[_Result]:
-        """Have one process do a chunk; where it dies, each item by itself."""
-        try:
-            return self._call(function, chunk)
-        except _DeathError:
-            return [self._apply_alone(function, item, lost) for item in chunk]
 
-    def _apply_alone(
-        self, function: Callable[[_Item], _Result], item: _Item, lost: Callable[[_Item], _Result]
-    ) -> _Result:
-        try:
-            return self._call(function, [item])[0]
-        except _DeathError:
-            return lost(item)
+class _Task(NamedTuple):
+    """A function, some items, what to say of an item that is lost, and where the results go."""
 
-    def _call(self, function: Callable[[_Item], _Result], chunk: list[_Item]) -> list[_Result]:
+    function: Callable[[Any], Any]
+    items: list[Any]
+    lost: Callable[[Any], Any]
+    results: "concurrent.futures.Future[list[Any]]"
+
+    def settle(self, results: list[Any], error: Exception | None) -> None:
+        if error:
+            self.results.set_exception(error)
+        else:
+            self.results.set_result(results)
+
+
+class _Server(threading.Thread):
+    """Hands tasks to one process, until it finds None among them."""
+
+    def __init__(self, tasks: "queue.SimpleQueue[_Task | None]") -> None:
+        super().__init__(daemon=True)
+        self._tasks = tasks
+        self._process = _Process()
+        self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """Give up what is under way."""
+        self._is_abandoned = True
+        self._process.kill()
+
+    def run(self) -> None:
+        sent: collections.deque[_Task] = collections.deque()
+        while not self._is_abandoned:
+            try:
+                if len(sent) < _AHEAD and (task := self._take(wait=not sent)):
+                    sent.append(task)
+                    self._process.send(task.function, task.items)
+                elif sent:
+                    answer = self._process.receive()
+                    sent.popleft().settle(*answer)
+                else:
+                    break
+            except _DeathError:
+                self._restart()
+                while sent:
+                    task = sent.popleft()
+                    task.settle(*self._one_by_one(task))
+        self._process.end()
+
+    def _take(self, *, wait: bool) -> _Task | None:
         try:
-            process = self._idle.get_nowait()
+            task = self._tasks.get(block=wait)
         except queue.Empty:
-            process = _Process()
-        results = process.call(function, chunk)
-        self._idle.put(process)
-        return results
+            return None
+        if task is None:
+            self._tasks.put(None)  # for the other servers
+        return task
+
+    def _restart(self) -> None:
+        self._process.end()
+        self._process = _Process()
+
+    def _one_by_one(self, task: _Task) -> tuple[list[Any], Exception | None]:
+        results: list[Any] = []
+        for item in task.items:
+            if self._is_abandoned:
+                break
+            try:
+                self._process.send(task.function, [item])
+                result, error = self._process.receive()
+                if error:
+                    return [], error
+                results += result
+            except _DeathError:
+                self._restart()
+                try:
+                    results.append(task.lost(item))
+                except InputError as error:
+                    return [], error
+        return results, None
 
 
 class _Process:
     """A worker process and the connection to it."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()  # the process has a copy; without ours, its death ends the connection
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            there = theirs.fileno()
+            start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({there})"
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", start], stdin=subprocess.DEVNULL, pass_fds=[there], env=_MALLOC | os.environ
+            )
+            self._file = ours.makefile("rwb")
 
-    def call(self, function: Callable[[_Item], _Result], chunk: list[_Item]) -> list[_Result]:
-        try:
-            self._connection.send((function, chunk))
-            results, error = self._connection.recv()
-        except (EOFError, ConnectionError):
-            self.end()
-            raise _DeathError from None
-        if error:
-            raise error
-        return results
+    def send(self, function: Callable[[_Item], _Result], items: list[_Item]) -> None:
+        with _deaths():
+            pickle.dump((function, items), self._file, pickle.HIGHEST_PROTOCOL)
+            self._file.flush()
+
+    def receive(self) -> Any:
+        """Return the results of what was sent first, or None and the error that was raised."""
+        with _deaths():
+            return pickle.load(self._file)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def end(self) -> None:
-        self._connection.close()
-        self._process.join()
+        with contextlib.suppress(OSError):  # what a dead process has not read
+            self._file.close()
+        self._process.wait()
 
 
 class _DeathError(Exception):
     """A process died before it answered."""
+
+
+@contextlib.contextmanager
+def _deaths() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, pickle.UnpicklingError) as error:
+        raise _DeathError from error
 
 
 def _raise(item: Any) -> Any:
@@ -159,24 +245,31 @@ def _raise(item: Any) -> Any:
     )
 
 
-def _serve(connection: multiprocessing.connection.Connection) -> None:
-    """Answer calls until the parent hangs up; one thread of our own, and an end when the parent is killed."""
+def serve(connection: int) -> None:
+    """Be a worker process: answer what comes by a socket, whose number is given, until the parent hangs up or dies."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+    file = socket.socket(fileno=connection).makefile("rwb")
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def follow() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    def read() -> None:
+        try:
+            while True:
+                tasks.put(pickle.load(file))
+        except (EOFError, ConnectionError):
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
     while True:
+        function, items = tasks.get()
+        answer: tuple[list[Any], Exception | None]
         try:
-            function, chunk = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(([function(item) for item in chunk], None))
+            answer = [function(item) for item in items], None
         except Exception as error:
-            connection.send((None, error))
+            answer = [], error
+        with contextlib.suppress(ConnectionError):
+            pickle.dump(answer, file, pickle.HIGHEST_PROTOCOL)
+            file.flush()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ptxtf import pictures
-from ptxtf.data import annotations, example, shards
+from ptxtf.data import annotations, shards
+from ptxtf.data import record as schema
 from ptxtf.data.check import check, contact_sheet
 from ptxtf.errors import InputError
 
@@ -19,7 +20,7 @@ def record(image_id, *, area_px=0, size=8, original_size=(8, 8), encoding="raw",
     """Return one record and whether it is positive; its mask's first `area_px` pixels are set."""
     mask = np.zeros(original_size, np.uint8)
     mask.flat[:area_px] = 1
-    content = example.Record(
+    content = schema.Record(
         image=bytes(size * size) if image is None else image,
         image_size=(size, size),
         mask=zlib.compress(mask.tobytes()),
@@ -31,7 +32,7 @@ def record(image_id, *, area_px=0, size=8, original_size=(8, 8), encoding="raw",
         view_position="PA",
     )
     content = dataclasses.replace(content, **changes)
-    return example.serialize(content, encoding=encoding), content.positive
+    return schema.serialize(content, encoding=encoding), content.positive
 
 
 def write(directory, *, image_size=8, encoding="raw", **records):

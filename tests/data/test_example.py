@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf.data import example
+from ptxtf.data import example, record
 
 
-def record(image: bytes, size, drawn, *, encoding="raw", **changes) -> bytes:
+def written(image: bytes, size, drawn, *, encoding="raw", **changes) -> bytes:
     settings = {
         "image": image,
         "image_size": size,
@@ -22,13 +22,13 @@ def record(image: bytes, size, drawn, *, encoding="raw", **changes) -> bytes:
         "spacing_mm": (0.2, float("nan")),
         "view_position": "PA",
     }
-    return example.serialize(example.Record(**settings | changes), encoding=encoding)
+    return record.serialize(record.Record(**settings | changes), encoding=encoding)
 
 
 def test_a_raw_record_comes_back_as_it_was(rng):
     image = rng.integers(0, 256, (20, 30), dtype=np.uint8)
     mask = rng.integers(0, 2, (41, 61), dtype=np.uint8)
-    case = example.parse(record(image.tobytes(), (20, 30), mask), encoding="raw", full_mask=True)
+    case = example.parse(written(image.tobytes(), (20, 30), mask), encoding="raw", full_mask=True)
     np.testing.assert_array_equal(case["image"][..., 0], image)
     np.testing.assert_array_equal(case["mask"][..., 0], mask)
     assert case["image_id"].numpy() == b"2.25.1"
@@ -43,7 +43,7 @@ def test_a_raw_record_comes_back_as_it_was(rng):
 def test_pictures_are_decoded_as_opencv_does(encoding, suffix):
     ramp = np.add.outer(np.arange(24), 3 * np.arange(32)).astype(np.uint8)
     encoded = cv2.imencode(suffix, ramp)[1]
-    serialized = record(encoded.tobytes(), (24, 32), np.zeros((24, 32), np.uint8), encoding=encoding)
+    serialized = written(encoded.tobytes(), (24, 32), np.zeros((24, 32), np.uint8), encoding=encoding)
     case = example.parse(serialized, encoding=encoding)
     np.testing.assert_array_equal(case["image"][..., 0], cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
 
@@ -64,36 +64,23 @@ def test_a_mask_of_odd_sizes_equals_the_rule_written_out(rng):
 
 
 def test_a_healthy_record_has_an_empty_mask_and_nobody_inflates_it():
-    serialized = record(bytes(16), (4, 4), np.zeros((1024, 1024), np.uint8), mask=b"not deflated")
+    serialized = written(bytes(16), (4, 4), np.zeros((1024, 1024), np.uint8), mask=b"not deflated")
     case = example.parse(serialized, encoding="raw")
     assert case["mask"].shape == (4, 4, 1)
     assert not case["mask"].numpy().any()
     assert not case["positive"]
 
 
-def test_a_record_is_a_tf_example_with_the_features_of_the_table(rng):
-    mask = rng.integers(0, 2, (5, 7), dtype=np.uint8)
-    features = tf.train.Example.FromString(record(b"123456", (2, 3), mask)).features.feature
-    assert features["image/value"].bytes_list.value[:] == [b"123456"]
-    assert features["image/shape"].int64_list.value[:] == [2, 3, 1]
-    assert features["mask/shape"].int64_list.value[:] == [5, 7, 1]
-    assert zlib.decompress(features["mask/value"].bytes_list.value[0]) == mask.tobytes()
-    assert features["positive"].int64_list.value[:] == [1]
-    text = (example.__doc__ or "").splitlines()
-    documented = {line.split("|")[1].strip() for line in text if line.startswith("| ")} - {"feature"}
-    assert documented == {*features, "image"}
-
-
 def test_resizing_averages_areas():
     image = np.kron(np.array([[10, 20], [30, 41]], np.uint8), np.ones((2, 2), np.uint8))
     image[0, 0] = 13  # (13 + 3 * 10) / 4 = 10.75 rounds to 11
-    case = example.parse(record(image.tobytes(), (4, 4), np.zeros((8, 8), np.uint8)), encoding="raw", image_size=2)
+    case = example.parse(written(image.tobytes(), (4, 4), np.zeros((8, 8), np.uint8)), encoding="raw", image_size=2)
     np.testing.assert_array_equal(case["image"][..., 0], [[11, 20], [30, 41]])
 
 
 def test_parsing_works_inside_tf_data_and_gives_static_shapes(rng):
     mask = rng.integers(0, 2, (64, 64), dtype=np.uint8)
-    serialized = record(bytes(32 * 32), (32, 32), mask)
+    serialized = written(bytes(32 * 32), (32, 32), mask)
     dataset = tf.data.Dataset.from_tensors(serialized).map(lambda s: example.parse(s, encoding="raw", image_size=32))
     assert dataset.element_spec["image"].shape == (32, 32, 1)
     case = next(iter(dataset))
@@ -102,6 +89,6 @@ def test_parsing_works_inside_tf_data_and_gives_static_shapes(rng):
 
 def test_a_picture_of_another_size_than_the_record_says_is_an_error():
     encoded = cv2.imencode(".png", np.zeros((24, 32), np.uint8))[1].tobytes()
-    serialized = record(encoded, (32, 24), np.zeros((24, 32), np.uint8), encoding="png")
+    serialized = written(encoded, (32, 24), np.zeros((24, 32), np.uint8), encoding="png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="image/shape is another"):
         list(tf.data.Dataset.from_tensors(serialized).map(lambda s: example.parse(s, encoding="png")))

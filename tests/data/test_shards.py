@@ -30,6 +30,16 @@ def test_a_shard_holds_the_records_in_order_and_counts_them(tmp_path):
     assert shard.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_shard_is_the_very_bytes_that_tensorflow_writes(tmp_path, rng):
+    records = [b"", b"a", *(rng.bytes(size) for size in (1, 255, 70_000, 300_001))]
+    shard = shards.write_shard(tmp_path / "ours", [(record, False) for record in records])
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
+        for record in records:
+            writer.write(record)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert shard.bytes == (tmp_path / "theirs").stat().st_size
+
+
 def test_a_shard_that_fails_half_way_leaves_nothing(tmp_path):
     def records():
         yield b"one", False

@@ -46,13 +46,14 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     """A parent that is killed can tell its workers nothing; they must see it themselves."""
     path = tmp_path / "parent.py"
     path.write_text(
-        "import multiprocessing, os, signal, time\n"
+        "import os, signal, time\n"
         "from ptxtf.data.workers import Workers\n"
-        "if __name__ == '__main__':\n"
-        "    results = Workers(2).map(time.sleep, [*[0] * 4, *[60] * 40], title='t')\n"
-        "    next(results)\n"
-        "    print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "workers = Workers(2)\n"
+        "pids = set(workers.map(eval, ['__import__(\"os\").getpid()'] * 40, title='t'))\n"
+        "results = workers.map(time.sleep, [*[0] * 40, *[60] * 40], title='t')\n"
+        "next(results)\n"
+        "print(*pids, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -84,3 +85,37 @@ def test_only_the_item_that_kills_its_worker_is_lost():
 def test_a_killed_worker_is_one_clear_line():
     with pytest.raises(InputError, match="expected worker processes that live"):
         results(os._exit, [1, 1, 1], workers=2)
+
+
+def test_a_script_that_starts_workers_is_not_run_again_by_them(tmp_path):
+    """Without `if __name__ == "__main__"`, the standard library's processes would start processes."""
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import math\n"
+        "from ptxtf.data.workers import Workers\n"
+        "print('started')\n"
+        "with Workers(2) as workers:\n"
+        "    print(list(workers.map(math.factorial, [3, 4], title='t')))\n"
+    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["started", "[6, 24]", ""]
+
+
+def test_giving_up_half_way_does_not_wait_for_what_is_under_way():
+    def give_up():
+        with Workers(2) as processes:
+            for _ in processes.map(time.sleep, [*[0] * 8, *[60] * 40], title="t"):
+                raise InputError("enough")
+
+    start = time.monotonic()
+    with pytest.raises(InputError, match="enough"):
+        give_up()
+    assert time.monotonic() - start < 30
+
+
+def test_large_items_and_large_results_do_not_block_one_another():
+    """Both ways at once, more than a socket holds."""
+    items = [bytes([n % 256]) * 3_000_000 for n in range(40)]
+    with Workers(2) as processes:
+        for item, result in zip(items, processes.map(bytes.swapcase, items, title="t"), strict=True):
+            assert result == item.swapcase()
