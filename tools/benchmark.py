@@ -34,8 +34,8 @@ class BenchmarkConfig:
     image_size: int = setting("height and width in pixels", 512)
     batch_size: int = setting("images per call", 8)
     repeats: int = setting("timed runs of each, after two to warm up", 15)
-    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth", 6000)
-    turns: int = setting("turns of WHAT=convert", 3)
+    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth", 3000)
+    turns: int = setting("turns of WHAT=convert", 5)
     workers: int = setting("processes of WHAT=convert", 2)
     backbone: str = setting("encoder of WHAT=model", "resnet34")
     precision: str = setting("precision of WHAT=model", "float32")
@@ -149,17 +149,28 @@ def _convert(config: BenchmarkConfig) -> None:
         films = pathlib.Path(folder, "films")
         paths, rows = _write_many_films(films, config.files)
         few = paths[: max(1, config.files // 10)]
-        times: dict[str, list[float]] = {"the usual script": [], "ptxtf, source": [], "ptxtf, raw": []}
-        for turn in range(config.turns):
-            output = pathlib.Path(folder, f"turn{turn}")
-            start = time.perf_counter()
-            _usual_script(few, rows, output / "png", config.image_size)
-            times["the usual script"].append((time.perf_counter() - start) / len(few))
-            for encoding in ("source", "raw"):
+        output = pathlib.Path(folder, "output")
+
+        def usual_script() -> int:
+            _usual_script(few, rows, output, config.image_size)
+            return len(few)
+
+        def ours(encoding: str) -> int:
+            _convert_films(films, output, config, encoding=encoding, workers=config.workers)
+            return len(paths)
+
+        competitors: dict[str, Callable[[], int]] = {
+            "the usual script": usual_script,
+            "ptxtf, source": lambda: ours("source"),
+            "ptxtf, raw": lambda: ours("raw"),
+        }
+        times: dict[str, list[float]] = {name: [] for name in competitors}
+        for _ in range(config.turns):
+            for name, convert in competitors.items():
                 start = time.perf_counter()
-                _convert_films(films, output / encoding, config, encoding=encoding, workers=config.workers)
-                times[f"ptxtf, {encoding}"].append((time.perf_counter() - start) / len(paths))
-            shutil.rmtree(output)
+                count = convert()
+                times[name].append((time.perf_counter() - start) / count)
+                shutil.rmtree(output)
     usual = statistics.median(times["the usual script"])
     for name, seconds in times.items():
         median = statistics.median(seconds)

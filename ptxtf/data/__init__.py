@@ -9,9 +9,10 @@
 | annotations  | csv                       | {image id: run-length rows}; {image id: patient}         |
 | inventory    | folders and csv           | cases that can be used, and notes of what cannot         |
 | splits       | cases                     | named splits: by patient, k-fold, the study's own        |
-| source       | one file and its label    | encoded image and mask (worker processes, no TensorFlow) |
-| example      | encoded image and mask    | one TFRecord, and back                                   |
+| source       | one file and its label    | one record, in a worker process                          |
+| record       | encoded image and mask    | a record's bytes (deflate: those of the mask)            |
 | shards       | records                   | shard files and dataset.json                             |
+| example      | a record's bytes          | tensors, in a graph                                      |
 | card, tfds   | facts, dataset.json       | what a data card and TensorFlow Datasets need            |
 | convert      | folders and csv           | a record directory: all of the above in order            |
 | workers      | a function and items      | results in order, by worker processes                    |
@@ -36,6 +37,7 @@ __all__ = [
     "images",
     "inventory",
     "phantom",
+    "record",
     "rle",
     "shards",
     "splits",

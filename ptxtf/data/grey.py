@@ -15,6 +15,7 @@ Nothing here knows files or pydicom.
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -47,7 +48,7 @@ class Window:
         return math.isfinite(self.center) and least.get(self.function, math.inf) <= self.width < math.inf
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Rendering:
     """What a header says of how stored values are to be shown.
 
@@ -99,6 +100,7 @@ def render(stored: np.ndarray, rendering: Rendering, *, window: int = 1) -> np.n
     return _levels(values, counts, rendering, view)[places]
 
 
+@functools.lru_cache(maxsize=64)  # the files of a data set are all alike
 def changes_nothing(rendering: Rendering, *, window: int = 1) -> bool:
     """Return whether stored values of 8 bits are the grey levels already, whatever the picture.
 

@@ -73,10 +73,13 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
     Raises:
         InputError: no files, an unreadable csv or map, nothing that matches; with `strict`, the first thing rejected.
     """
+    found = _find(config)
+    if found:
+        workers.start()
     if config.annotations:
-        labels, found = _read_csv(config.annotations), _find(config)
+        labels = _read_csv(config.annotations)
     else:
-        labels, found = _read_masks(_find(config), config.mask_dir, workers)
+        labels, found = _read_masks(found, config.mask_dir, workers)
     known = annotations.read_map(config.patient_map) if config.patient_map else annotations.PatientMap({}, ())
     headers, rejected = _read_headers(found, workers)
     usable = {}

@@ -123,7 +123,10 @@ def union(rows: Iterable[str], *, shape: tuple[int, int] = SIIM_SHAPE) -> np.nda
     mask = np.zeros(shape, np.uint8)
     for row in rows:
         left, columns = _columns(row, shape)
-        mask[:, left : left + len(columns)] |= columns.T
+        lines = np.flatnonzero(columns.any(axis=0))
+        if lines.size:
+            top, bottom = lines[0], lines[-1] + 1
+            mask[top:bottom, left : left + len(columns)] |= columns[:, top:bottom].T
     return mask
 
 
@@ -155,7 +158,7 @@ def _spans(text: str) -> np.ndarray:
 
 
 def _columns(text: str, shape: tuple[int, int]) -> tuple[int, np.ndarray]:
-    """Draw only the columns that hold mask, which are few, because turning a drawing on its side is what takes time.
+    """Draw only the columns that hold mask; the fewer, the better, as turning a drawing on its side takes most time.
 
     Returns:
         The index of the first of them, and uint8 [columns, H] of {0, 1}.
