@@ -3,6 +3,7 @@
 import collections
 import csv
 import hashlib
+import importlib
 import json
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from ptxtf import flags
-from ptxtf.data import annotations, convert, dicom, rle, shards, source, workers
+from ptxtf.data import annotations, convert, dicom, rle, shards, source
 from ptxtf.data.check import check
 from ptxtf.errors import InputError
 
@@ -261,27 +262,21 @@ def test_a_changed_shard_is_noticed(conversion):
         check(done.directory)
 
 
-def test_a_file_that_ends_its_worker_is_left_out(conversion, monkeypatch):
+def test_a_file_that_ends_its_worker_is_left_out(conversion, monkeypatch, tmp_path):
     """A decoder that crashes on a damaged file, or takes all memory, costs that file alone."""
-    victim = []
-    monkeypatch.setattr(workers.Workers, "_call", _dies_over(victim))
-    done = convert.convert(conversion(workers=2, balance=0))
-    assert [note.name for note in done.rejected] == [victim[0]]
+    settings = conversion(workers=2, balance=0)
+    victim = dicom.find(settings.dicom_dir)[5]
+    (tmp_path / "deadly.py").write_text(
+        "import os\n"
+        "from ptxtf.data import source\n"
+        f"def encode(job): return os._exit(9) if str(job.path) == {str(victim)!r} else source.encode(job)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(source, "encode", importlib.import_module("deadly").encode)
+    done = convert.convert(settings)
+    assert [note.name for note in done.rejected] == [str(victim)]
     assert "ends the process" in done.rejected[0].reason
     assert done.manifest.images("+".join(done.manifest.splits)) == 23
-
-
-def _dies_over(victim):
-    """Return a stand-in for a call to a worker that dies whenever the first image to be encoded is among its items."""
-
-    def call(_workers, function, chunk):
-        if function is source.encode:
-            victim.extend([str(chunk[0].path)] if not victim else [])
-            if victim[0] in [str(job.path) for job in chunk]:
-                raise workers._DeathError
-        return [function(item) for item in chunk]
-
-    return call
 
 
 def test_the_card_counts_what_was_labelled_and_drawn(conversion, phantoms):
