@@ -16,7 +16,6 @@ import itertools
 import os
 import pickle
 import queue
-import signal
 import socket
 import subprocess
 import sys
@@ -153,23 +152,37 @@ class _Server(threading.Thread):
         self._process.kill()
 
     def run(self) -> None:
-        sent: collections.deque[_Task] = collections.deque()
-        while not self._is_abandoned:
-            try:
-                if len(sent) < _AHEAD and (task := self._take(wait=not sent)):
-                    sent.append(task)
-                    self._process.send(task.function, task.items)
-                elif sent:
-                    answer = self._process.receive()
-                    sent.popleft().settle(*answer)
-                else:
-                    break
-            except _DeathError:
-                self._restart()
-                while sent:
-                    task = sent.popleft()
-                    task.settle(*self._one_by_one(task))
+        sent: collections.deque[_Task] = collections.deque()  # those under way
+        while not self._is_abandoned and self._go_on(sent):
+            pass
         self._process.end()
+
+    def _go_on(self, sent: "collections.deque[_Task]") -> bool:
+        """Send a task, or receive the results of one; return whether there may be more to do."""
+        try:
+            if len(sent) < _AHEAD and (task := self._take(wait=not sent)):
+                sent.append(task)
+                self._process.send(task.function, task.items)
+            elif sent:
+                answer = self._process.receive()
+                sent.popleft().settle(*answer)
+            else:
+                return False
+        except _DeathError:
+            self._do_again(sent)
+        except Exception as error:  # a function or an item that cannot be pickled
+            sent.pop().settle([], error)
+        return True
+
+    def _do_again(self, sent: "collections.deque[_Task]") -> None:
+        try:
+            self._restart()
+            while sent:
+                answer = self._one_by_one(sent[0])
+                sent.popleft().settle(*answer)
+        except Exception as error:  # an item that is lost and must not be; a process that cannot be started
+            while sent:
+                sent.popleft().settle([], error)
 
     def _take(self, *, wait: bool) -> _Task | None:
         try:
@@ -192,15 +205,12 @@ class _Server(threading.Thread):
             try:
                 self._process.send(task.function, [item])
                 result, error = self._process.receive()
-                if error:
-                    return [], error
-                results += result
             except _DeathError:
                 self._restart()
-                try:
-                    results.append(task.lost(item))
-                except InputError as error:
-                    return [], error
+                result, error = [task.lost(item)], None
+            if error:
+                return [], error
+            results += result
         return results, None
 
 
@@ -213,39 +223,41 @@ class _Process:
             there = theirs.fileno()
             start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({there})"
             self._process = subprocess.Popen(
-                [sys.executable, "-c", start], stdin=subprocess.DEVNULL, pass_fds=[there], env=_SETTINGS | os.environ
+                [sys.executable, "-c", start],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[there],
+                env=_SETTINGS | os.environ,
+                start_new_session=True,  # Ctrl-C is for us; we end the process
             )
             self._file = ours.makefile("rwb")
 
     def send(self, function: Callable[[_Item], _Result], items: list[_Item]) -> None:
-        with _deaths():
-            pickle.dump((function, items), self._file, pickle.HIGHEST_PROTOCOL)
+        request = pickle.dumps((function, items), pickle.HIGHEST_PROTOCOL)
+        try:
+            self._file.write(request)
             self._file.flush()
+        except OSError as error:
+            raise _DeathError from error
 
     def receive(self) -> Any:
-        """Return the results of what was sent first, or None and the error that was raised."""
-        with _deaths():
+        """Return the results of what was sent first, or none and the error that was raised."""
+        try:
             return pickle.load(self._file)
+        except Exception as error:  # no answer, half of one, or one that cannot be read here
+            raise _DeathError from error
 
     def kill(self) -> None:
         self._process.kill()
 
     def end(self) -> None:
-        with contextlib.suppress(OSError):  # what a dead process has not read
+        self.kill()
+        with contextlib.suppress(OSError):  # what it has not read
             self._file.close()
         self._process.wait()
 
 
 class _DeathError(Exception):
     """A process died before it answered."""
-
-
-@contextlib.contextmanager
-def _deaths() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, OSError, pickle.UnpicklingError) as error:
-        raise _DeathError from error
 
 
 def _raise(item: Any) -> Any:
@@ -258,7 +270,6 @@ def _raise(item: Any) -> Any:
 def serve(connection: int) -> None:
     """Be a worker process: answer what comes by a socket, whose number is given, until the parent hangs up or dies."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     file = socket.socket(fileno=connection).makefile("rwb")
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
 

@@ -3,6 +3,7 @@
 import math
 import os
 import pathlib
+import pickle
 import signal
 import subprocess
 import sys
@@ -119,3 +120,14 @@ def test_large_items_and_large_results_do_not_block_one_another():
     with Workers(2) as processes:
         for item, result in zip(items, processes.map(bytes.swapcase, items, title="t"), strict=True):
             assert result == item.swapcase()
+
+
+@pytest.mark.parametrize("function", [lambda item: item, "no function"])
+def test_what_cannot_be_asked_for_is_an_error_and_no_wait(function):
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        results(function, [1, 2, 3], workers=2)
+
+
+def test_a_result_that_cannot_travel_is_no_wait_either():
+    with pytest.raises(InputError, match="expected worker processes that live"):
+        results(eval, ["lambda: 1", "lambda: 2"], workers=2)
