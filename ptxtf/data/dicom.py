@@ -148,8 +148,7 @@ def read_stream(path: files.Name, *, window: int = 1) -> Stream | None:
         table changes a grey level, where low values are dense.
 
     Raises:
-        InputError: as in `read`; but damage within the stream goes unnoticed, unless it lacks its end or is of another
-            size than the file says.
+        InputError: as in `read`; but damage within the stream's data goes unnoticed.
 
     Example:
         >>> stream = read_stream("1.2.276.0.7230010.3.1.4.1.dcm")
@@ -161,7 +160,10 @@ def read_stream(path: files.Name, *, window: int = 1) -> Stream | None:
         if not grey.changes_nothing(rendering, window=window):
             return None
         encoded = _plain_jpeg(parsed, _first_frame(parsed, layout), layout)
-        return None if encoded is None else Stream(**_header(parsed), shape=layout.shape, encoded=encoded)
+        if encoded is None:
+            return None
+        jpeg.check_tables(encoded)
+        return Stream(**_header(parsed), shape=layout.shape, encoded=encoded)
 
 
 def read_header(path: files.Name) -> Header:

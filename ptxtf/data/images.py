@@ -296,6 +296,8 @@ def _storable(stream: bytes) -> bytes | None:
     if jpeg.frame(stream).kind not in _SEQUENTIAL:
         return None
     try:
-        return jpeg.strip(stream)
+        stripped = jpeg.strip(stream)
+        jpeg.check_tables(stripped)
     except InputError:
-        return None  # more than one scan
+        return None  # more than one scan, or damaged: `read` will tell
+    return stripped

@@ -19,6 +19,9 @@ _START = b"\xff\xd8"
 _START_2000 = b"\xff\x4f\xff\x51"  # start of codestream, size
 _SIZE_2000 = 0x51
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
+_QUANTIZATION, _HUFFMAN = 0xDB, 0xC4
+_DATA = 0  # no marker
+_STANDARD_TABLES = {("dc", 0), ("dc", 1), ("ac", 0), ("ac", 1)}  # of T.81 K.3; decoders have them for streams without
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 and JPEG-LS, without tables and extensions
 _APPLICATIONS = range(0xE0, 0xF0)
 _KEPT_APPLICATIONS = {0xE0, 0xEE}
@@ -126,6 +129,85 @@ def strip(stream: bytes) -> bytes:
     return b"".join(kept)
 
 
+def check_tables(stream: bytes) -> None:
+    """Raise unless a decoder can start with a sequential JPEG of one scan: what stands in front of the data is sound.
+
+    Damage in the data itself only decoding can tell.
+
+    Args:
+        stream: whole, see `strip`.
+
+    Raises:
+        InputError: tables that cannot be (T.81 B.2.4), or that are missing; the message names no file.
+
+    Example:
+        >>> check_tables(stream)
+    """
+    try:
+        is_sound = _is_sound(stream)
+    except (ValueError, IndexError, KeyError):
+        is_sound = False
+    if not is_sound:
+        raise InputError(f"expected a JPEG stream with sound tables. Received: {len(stream)} bytes with damaged ones")
+
+
+def _is_sound(stream: bytes) -> bool:
+    """Return whether each component of the scan has what it needs; some ways in which it has not raise."""
+    tables = set(_STANDARD_TABLES)
+    components: dict[int, bytes] = {}
+    for marker, start, end in _segments(stream):
+        content = stream[start + 4 : end]
+        if marker == _QUANTIZATION:
+            tables.update(("quantization", number) for number in _quantization_tables(content))
+        elif marker == _HUFFMAN:
+            tables.update(_huffman_tables(content))
+        elif marker in _FRAMES:
+            if len(content) != 6 + 3 * content[5]:
+                return False
+            components = {content[at]: content[at + 1 : at + 3] for at in range(6, len(content), 3)}
+        elif marker == _SCAN:
+            scanned = dict(zip(content[1:-3:2], content[2:-3:2], strict=True))
+            needed = set()
+            for number, codes in scanned.items():
+                sampling, quantization = components[number]
+                needed |= {("quantization", quantization), ("dc", codes >> 4), ("ac", codes & 15)}
+                if not (1 <= sampling >> 4 <= 4 and 1 <= sampling & 15 <= 4):
+                    return False
+            return needed <= tables and len(scanned) == len(components) == content[0]
+    return False
+
+
+def _quantization_tables(content: bytes) -> Iterator[int]:
+    """Yield the number of each quantization table of a segment (T.81 B.2.4.1)."""
+    while content:
+        depth, number = divmod(content[0], 16)
+        size = 1 + 64 * (depth + 1)
+        if depth > 1 or number > 3 or len(content) < size:
+            raise ValueError(content)
+        yield number
+        content = content[size:]
+
+
+def _huffman_tables(content: bytes) -> Iterator[tuple[str, int]]:
+    """Yield kind and number of each Huffman table of a segment (T.81 B.2.4.2)."""
+    while content:
+        kind, number = divmod(content[0], 16)
+        lengths = content[1:17]
+        symbols = content[17 : 17 + sum(lengths)]
+        free = 1
+        for codes in lengths:  # of each length; no code may be of ones alone (T.81 C)
+            free = 2 * free - codes
+            if free < bool(codes):
+                raise ValueError(content)
+        is_dc = kind == 0
+        if kind > 1 or number > 3 or len(lengths) < 16 or len(symbols) < sum(lengths) or len(symbols) > 256:
+            raise ValueError(content)
+        if is_dc and max(symbols, default=0) > 15:  # bits of a difference
+            raise ValueError(content)
+        yield "dc" if is_dc else "ac", number
+        content = content[17 + len(symbols) :]
+
+
 def repair(stream: bytes) -> bytes:
     """Return a stream with the scan header of sequential JPEG: all 64 coefficients in one pass (T.81 B.2.3).
 
@@ -175,7 +257,7 @@ def decode(stream: bytes) -> np.ndarray:
 def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of each segment up to that which ends the stream (T.81 B.1.1).
 
-    The data of a scan counts to the segment in front of it.
+    The data of a scan, behind its header, is a segment of its own, `_DATA`.
     """
     at = len(_START)
     while at + 2 <= len(stream) and stream[at] == 0xFF:
@@ -184,14 +266,15 @@ def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, at, at + 2
             return
         end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-        if marker == _SCAN:
-            following = _AFTER_SCAN.search(stream, end)
-            end = following.start() if following else len(stream)
         if marker == 0xFF:  # a fill byte
             end = at + 1
         else:
             yield marker, at, end
         at = end
+        if marker == _SCAN:
+            following = _AFTER_SCAN.search(stream, at)
+            at = following.start() if following else len(stream)
+            yield _DATA, end, at
 
 
 def _frame_2000(stream: bytes) -> Frame:

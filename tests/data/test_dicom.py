@@ -955,3 +955,13 @@ def test_a_bare_uid_as_file_name_keeps_its_last_number(write, tmp_path):
     del dataset.SOPInstanceUID
     dataset.save_as(tmp_path / "1.2.3.4")
     assert dicom.read_header(tmp_path / "1.2.3.4").image_id == "1.2.3.4"
+
+
+def test_a_stream_with_damaged_tables_is_refused_without_decoding(write):
+    path = write(ramp())
+    content = path.read_bytes()
+    at = content.index(b"\xff\xc4") + 5  # how many codes of one bit there are
+    path.write_bytes(content[:at] + b"\x03" + content[at + 1 :])
+    for read in (dicom.read, dicom.read_stream):
+        with refused(path, "expected a JPEG stream"):
+            read(path)

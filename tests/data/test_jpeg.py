@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 
 import cv2
 import numpy as np
@@ -201,3 +202,53 @@ def test_an_orientation_is_left_alone():
 def test_what_opencv_cannot_decode(stream):
     with pytest.raises(InputError, match=rf"expected a JPEG stream\. Received: {len(stream)} bytes that OpenCV cannot"):
         jpeg.decode(stream)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], [cv2.IMWRITE_JPEG_OPTIMIZE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]],
+    ids=["standard tables", "own tables", "restart markers"],
+)
+@pytest.mark.parametrize("shape", [(24, 40), (24, 40, 3)], ids=["grey", "colour"])
+def test_tables_are_sound_where_libjpeg_can_start(rng, capfd, options, shape):
+    """Each bit in front of the data is changed in turn; markers, which make other things of what follows, are not."""
+    pixels = cv2.GaussianBlur(rng.integers(0, 256, shape, dtype=np.uint8), (0, 0), 2)
+    stream = cv2.imencode(".jpg", pixels, options)[1].tobytes()
+    jpeg.check_tables(stream)
+    starts = {at for at in range(len(stream)) if stream[at] == 0xFF}
+    sampling = {stream.index(b"\xff\xc0") + at for at in (11, 14, 17)} if len(shape) > 2 else set()  # not all mix
+    end = stream.index(b"\xff\xda") + 6 + 2 * (pixels.size // 960)
+    refused = 0
+    for at, bit in itertools.product(
+        sorted({*range(2, end)} - starts - {at + 1 for at in starts} - sampling), range(8)
+    ):
+        damaged = bytearray(stream)
+        damaged[at] ^= 1 << bit
+        with contextlib.suppress(InputError):
+            whole = jpeg.strip(bytes(damaged))
+            frame = jpeg.frame(whole)
+            if frame.shape == shape[:2] and frame.is_sequential and frame.bits == 8:
+                is_sound = True
+                try:
+                    jpeg.check_tables(whole)
+                except InputError:
+                    is_sound = False
+                assert is_sound == (cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED) is not None), at
+                refused += not is_sound
+    assert refused > 100
+    capfd.readouterr()  # libjpeg's complaints
+
+
+@pytest.mark.parametrize(
+    ("lengths", "is_sound"),
+    [([1, 1], True), ([2], False), ([1, 2], False), ([0, 3], True), ([0, 4], False), ([3], False)],
+)
+def test_no_code_is_of_ones_alone(capfd, lengths, is_sound):
+    """T.81 annex C; lengths are how many codes of 1, 2, ... bits there are."""
+    table = segment(0xC4, bytes([0, *lengths, *[0] * (16 - len(lengths)), *range(sum(lengths))]))
+    at = PLAIN.index(b"\xff\xda")
+    stream = PLAIN[:at] + table + PLAIN[at:]
+    assert (cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_UNCHANGED) is not None) == is_sound
+    with contextlib.nullcontext() if is_sound else pytest.raises(InputError, match="expected a JPEG stream with sound"):
+        jpeg.check_tables(stream)
+    capfd.readouterr()
