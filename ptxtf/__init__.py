@@ -3,7 +3,7 @@
 The way of the data, and the room that each step lives in:
 
     DICOM + csv ─► Case ─► TFRecord shard ─► Example ─► Batch ─► preprocess ─► model ─► loss, metric ─► report
-    data.dicom     data.     data.example     data.      data.    preprocess    models   training        evaluation
+    data.dicom     data.     data.record      data.      data.    preprocess    models   training        evaluation
     data.rle       splits    data.shards      example    dataset  ops
     data.annotations         data.convert                (host)   (device, XLA)
 
@@ -30,6 +30,7 @@ __all__ = [
     "batches",
     "config",
     "data",
+    "errors",
     "evaluation",
     "inference",
     "models",

@@ -80,16 +80,16 @@ class ConvertConfig:
     output_dir: str = setting("folder for the shards and dataset.json", "tfrecords")
     image_size: int = setting("stored height and width in pixels; 0 keeps each image's own, as source does", 512)
     encoding: Literal["raw", "png", "source"] = setting(
-        "raw: plain bytes, fastest to read; png: a third of the size; source: the file's own JPEG stream, untouched "
-        "(what has none is stored as PNG)",
+        "raw: plain bytes, fastest to read; png: a third of the size; source: the file's own JPEG stream, not encoded "
+        "again, without comments and camera data (what has none is stored as PNG)",
         "raw",
     )
     window: int = setting("which VOI LUT or window of a DICOM: 1 is the first; 0: none, but percentiles", 1)
     decoder: Literal["pydicom", "tfio"] = setting(
         "what decodes a DICOM's pixels; tfio: tensorflow-io's operation (pip install 'ptxtf[tfio]')", "pydicom"
     )
-    num_shards: int = setting("shards per split", 8)
-    workers: int = setting("processes; 0: one per core", 0)
+    num_shards: int = setting("shards per split, at most", 8)
+    workers: int = setting("processes; 0: one per core; 1: none but this, so a file that crashes a decoder ends it", 0)
     split: Literal["patient", "paper", "kfold"] = setting(
         "patient: no patient in two splits, classes in balance; kfold: the same in --folds parts; "
         "paper: the study's random 80/20 by image, which leaks patients",
@@ -105,7 +105,7 @@ class ConvertConfig:
     )
     balance: float = setting("healthy images kept per positive one; 0 keeps all", 1.0)
     seed: int = setting("seed of splits and balance; the same seed gives the same bytes", 0)
-    strict: bool = setting("stop at the first bad file instead of listing it in rejected.csv", False)
+    strict: bool = setting("stop at the first file, label or row that would be listed in rejected.csv", False)
     dry_run: bool = setting(
         "say what would be converted, and write nothing; without a folder of images: as if all labelled were there",
         False,

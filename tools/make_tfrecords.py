@@ -1,4 +1,4 @@
-"""Convert a folder of chest radiographs and their masks to sharded TFRecords.
+r"""Convert a folder of chest radiographs and their masks to sharded TFRecords.
 
 For example,
 
@@ -34,7 +34,8 @@ def main(config: ConvertConfig) -> None:
     if config.dry_run:
         survey = convert.survey(config)
         counts = {name: (len(part), sum(case.positive for case in part)) for name, part in survey.splits.items()}
-        lines = [*_tell(survey, counts, config), *_list("left out", survey.inventory.rejected)]
+        left_out, noticed = survey.inventory.rejected, survey.inventory.noticed
+        lines = [*_tell(survey, counts, config), *_list("left out", left_out), *_list("noticed", noticed)]
         print(*lines, "dry run: nothing was written", sep="\n")
         return
     done = convert.convert(config)
@@ -63,7 +64,10 @@ def _tell(survey: "Survey", counts: dict[str, tuple[int, int]], config: ConvertC
     for split, (images, positives) in counts.items():
         yield f"{split}: {images:,} images, {positives:,} with pneumothorax"
     if not survey.overlaps:
-        yield "patients in two splits: unknown, as each image's PatientID is its own; give a --patient_map to know"
+        why = "every image is a patient's only one"
+        yield f"patients in two splits: none; {why}" + (
+            "" if config.patient_map else ", as far as known without a --patient_map"
+        )
     others = "the other folds" if config.split == "kfold" else next(iter(counts))
     for split, overlap in survey.overlaps.items():
         yield (
@@ -88,4 +92,4 @@ def _list(title: str, notes: "Sequence[Note]", path: files.Path | None = None) -
 
 
 if __name__ == "__main__":
-    flags.run(main, ConvertConfig)
+    flags.run(main, ConvertConfig, tensorflow=False)

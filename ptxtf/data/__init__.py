@@ -3,6 +3,8 @@
 | module       | from                      | to                                                       |
 |--------------|---------------------------|----------------------------------------------------------|
 | dicom        | one DICOM file            | `Radiograph`: uint8 pixels, bright = dense               |
+| dicom_*      | its bytes                 | the elements that are wanted, and what they say          |
+| tfio         | one frame of it           | stored values, by tensorflow-io (`--decoder=tfio`)       |
 | grey         | stored values             | grey levels as a viewing station shows them              |
 | images       | one PNG or JPEG file      | uint8 pixels, or a mask of {0, 1} (jpeg, png: its bytes) |
 | rle          | SIIM run-length text      | uint8 mask of {0, 1}, and back                           |
@@ -41,6 +43,7 @@ __all__ = [
     "rle",
     "shards",
     "splits",
+    "tfio",
 ]
 
 

@@ -113,7 +113,7 @@ def contact_sheet(checked: Checked) -> files.Path:
         columns=_COLUMNS,
         size=_TILE,
     )
-    path = checked.directory / "contact_sheet.png"
+    path = checked.directory / shards.CONTACT_SHEET
     files.write_bytes(path, pictures.png(drawn))
     return path
 

@@ -2,9 +2,9 @@
 
     inventory ─► balance, split, order ─► encode (processes) ─► write shards ─► dataset.json
 
-Every choice is made before the first pixel is read and depends on ids, labels and seed alone, so the shards' bytes are
-the same for any number of workers. A file that turns out bad leaves its shard one record shorter and is listed in
-rejected.csv. A conversion that was stopped goes on after the last whole shard; a finished one is left as it is.
+Every choice is made before the first radiograph is decoded and depends on ids, labels and seed alone, so the shards'
+bytes are the same for any number of workers. A file that turns out bad leaves its shard one record shorter and is
+listed in rejected.csv. A conversion that was stopped goes on after the last whole shard; whole ones are left alone.
 """
 
 import collections
@@ -77,10 +77,21 @@ class _Progress:
 
 
 def survey(config: ConvertConfig) -> Survey:
-    """Tell what `convert` would do, without reading pixels or writing anything.
+    """Tell what `convert` would do, without decoding a radiograph or writing anything.
+
+    Args:
+        config: as for `convert`; without a folder of radiographs, every labelled one counts as there.
+
+    Returns:
+        `Survey`.
 
     Raises:
         InputError: as `convert`.
+
+    Example:
+        >>> config = ConvertConfig(annotations="train-rle.csv", patient_map="nih_id.csv", split="paper", dry_run=True)
+        >>> survey(config).overlaps["test"]
+        Overlap(images=1068, positives=534, shared_images=657, shared_positives=475)
     """
     with Workers(config.workers) as workers:
         return _survey(config, workers)
@@ -89,8 +100,19 @@ def survey(config: ConvertConfig) -> Survey:
 def convert(config: ConvertConfig) -> Conversion:
     """Convert radiographs and masks to a record directory.
 
+    Args:
+        config: what to convert, and how.
+
+    Returns:
+        `Conversion`.
+
     Raises:
-        InputError: nothing to convert, an unreadable csv, or, with `strict`, the first bad file or row.
+        InputError: nothing to convert, an unreadable csv, a patient map of other images, or, with `strict`, the first
+            thing that would be left out.
+
+    Example:
+        >>> convert(ConvertConfig(dicom_dir="dicom", annotations="train-rle.csv")).directory
+        PosixPath('tfrecords')
     """
     directory = files.path(config.output_dir)
     with Workers(config.workers) as workers:
@@ -114,12 +136,18 @@ def convert(config: ConvertConfig) -> Conversion:
         splits={split: tuple(progress.written[name] for name in parts) for split, parts in plan.items()},
         card=_card(plan, progress, found, rejected),
         flags={name: value for name, value in dataclasses.asdict(config).items() if name not in _PRIVATE},
-        versions={name: importlib.metadata.version(name) for name in ("tensorflow", "pydicom", "numpy")}
-        | {"ptxtf": ptxtf.__version__, "opencv": cv2.__version__},
+        versions=_versions(),
     )
     tfds.write_description(directory, manifest)
     shards.write_manifest(directory, manifest)
     return Conversion(directory, found, manifest, rejected)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what makes the records."""
+    names = ("pydicom", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"ptxtf": ptxtf.__version__, "opencv": cv2.__version__, **versions}
 
 
 def _survey(config: ConvertConfig, workers: Workers) -> Survey:
@@ -198,18 +226,23 @@ def _write_shards(
     progress = _resume(directory, fingerprint)
     missing = {name: part for name, part in jobs.items() if name not in progress.written}
     if missing:
-        for name in (shards.MANIFEST, *tfds.NAMES):  # a half replaced data set is none
+        for name in (shards.MANIFEST, *tfds.NAMES, shards.CONTACT_SHEET):  # a half replaced data set is none
             (directory / name).unlink(missing_ok=True)
     todo = list(itertools.chain.from_iterable(missing.values()))
     results = workers.map(source.encode, todo, title="converting", lost=source.image_lost)
     for name, part in missing.items():
+        _stop_if_strict(progress, config)
         progress.facts[name] = []
         records = _records(part, results, facts=progress.facts[name], rejected=progress.rejected)
         progress.written[name] = shards.write_shard(directory / name, records)
-        if progress.rejected and config.strict:
-            raise InputError(f"{progress.rejected[0]} (--strict)")
         _keep(progress, directory, fingerprint)
+    _stop_if_strict(progress, config)
     return progress
+
+
+def _stop_if_strict(progress: _Progress, config: ConvertConfig) -> None:
+    if progress.rejected and config.strict:
+        raise InputError(f"{progress.rejected[0]} (--strict)")
 
 
 def _records(
@@ -258,12 +291,12 @@ def _fingerprint(jobs: Mapping[str, Sequence[source.Job]]) -> str:
         return [job.image_id, job.patient, job.positive, job.rows, sources, *dataclasses.astuple(job.options)]
 
     content = [[name, list(map(origin, part))] for name, part in jobs.items()]
-    return hashlib.sha256(json.dumps([SCHEMA_VERSION, content]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([SCHEMA_VERSION, _versions(), content]).encode()).hexdigest()
 
 
 def _stamp(path: files.Path) -> tuple[str, int, int]:
     status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
+    return path.name, status.st_size, status.st_mtime_ns
 
 
 def _keep(progress: _Progress, directory: files.Path, fingerprint: str) -> None:

@@ -2,7 +2,7 @@
 
 In: a radiograph as hospitals and data sets store it, in any transfer syntax that can be decoded, with or without a
 file header (PS3.10 7.1). Out: uint8 [H, W] in 0..255 where bright is dense, as on a viewing station, with the few facts
-that the pipeline needs; or the file's own JPEG stream, untouched.
+that the pipeline needs; or the file's own JPEG stream, not encoded again.
 
     bytes ──► elements ──► layout, rendering ──► frame ──► stored values ──► grey levels
     dicom_bytes  dicom_scan, dicom_header         here     jpeg, pydicom       grey
@@ -60,7 +60,7 @@ class Header:
     """What a file says of its radiograph.
 
     Attributes:
-        image_id: SOP instance UID; the stem of the file's name where there is none.
+        image_id: SOP instance UID; where there is none, the file's name without .dcm.
         patient_id: as stored; "" where there is none.
         view_position: "PA", "AP", ...; "" where there is none.
         spacing_mm: distance of pixel centres (down, along a row) in mm; None where the file does not say.

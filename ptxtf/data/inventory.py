@@ -104,6 +104,12 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
             f"{config.dicom_dir or config.image_dir}: expected files whose image id (DICOM: SOPInstanceUID) stands in "
             f"{config.annotations or config.mask_dir}. Received: {len(found)} files, none of them matches"
         )
+    unmapped = [image_id for image_id in patients if image_id not in known.patients] if config.patient_map else []
+    if len(unmapped) == len(patients):
+        raise InputError(
+            f"{config.patient_map}: expected patients of the images that are to be converted. "
+            f"Received: none of {len(patients)}, such as {unmapped[0]}"
+        )
     cases = tuple(
         splits.Case(image_id, labels.positive[image_id], known.patients.get(image_id) or patient or image_id)
         for image_id, patient in patients.items()
@@ -116,7 +122,15 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
         labels=labels.summary,
         found=len(found),
         rejected=tuple(rejected),
-        noticed=(*_odd_headers(usable.values()), *_repeated(known, cases), *_mixed(cases, known)),
+        noticed=(
+            *_odd_headers(usable.values()),
+            *(
+                Note(image_id, "no patient", "not in the patient map: counts as a patient's only one")
+                for image_id in unmapped
+            ),
+            *_repeated(known, cases),
+            *_mixed(cases, known),
+        ),
     )
 
 

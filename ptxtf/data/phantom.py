@@ -206,7 +206,7 @@ def write_dataset(
         positive_share: share of images with a pneumothorax, 0..1.
         size: edge of the images in pixels.
         images_per_patient: least and most, both included.
-        workers: processes; 0: one per core. They are spawned, so a script needs its `if __name__` guard.
+        workers: processes; 0: one per core.
 
     Returns:
         The path of `train-rle.csv`.

@@ -10,7 +10,7 @@ A record is a tf.train.Example of these features:
 | mask/value    | bytes       | uint8 pixels of {0, 1} row by row, at the original size, deflated (zlib, RFC 1950)  |
 | mask/shape    | int64 [3]   | original height, width and 1                                                        |
 | positive      | int64       | 1: the mask is not empty                                                            |
-| image_id      | bytes       | SOP instance UID; of a picture, its file's name without ending                      |
+| image_id      | bytes       | SOP instance UID; where there is none, the file's name without ending               |
 | patient       | bytes       | keyed hash of the patient                                                           |
 | spacing_mm    | float32 [2] | row and column spacing of the original pixels; nan: unknown                         |
 | view_position | bytes       | PA, AP, ... or empty                                                                |

@@ -19,6 +19,7 @@ from ptxtf.data.record import SCHEMA_VERSION
 from ptxtf.errors import InputError
 
 MANIFEST = "dataset.json"
+CONTACT_SHEET = "contact_sheet.png"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A frame as it lies in a DICOM file -> stored values, decoded in the graph by tensorflow-io's DICOM operation.
 
 In: the frame's bytes, compressed or not, with its layout and transfer syntax. Out: integers [H, W] as the file stores
-them, the same that pydicom gives; `ptxtf.data.grey` makes grey levels of them. This is what `--decoder=tfio` chooses.
+them, the same that pydicom gives (12-bit JPEG: within 1); `ptxtf.data.grey` makes grey levels of them. This is what
+`--decoder=tfio` chooses.
 
 The operation takes whole DICOM files and gives no stored values: it shifts signed ones to start at 0, applies rescale
 and modality tables at a depth of its own choice, loses one level where it inverts MONOCHROME1, draws overlays into the

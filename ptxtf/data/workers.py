@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,6 +63,7 @@ class Workers:
         self._count = count or os.cpu_count() or 1
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._servers: list[_Server] = []
+        self._is_closed = False
 
     def __enter__(self) -> "Workers":
         return self
@@ -72,6 +72,7 @@ class Workers:
         if failure:
             for server in self._servers:
                 server.abandon()
+        self._is_closed = True
         self._tasks.put(None)
         for server in self._servers:
             server.join()
@@ -99,8 +100,12 @@ class Workers:
             title: of the progress bar.
             unit: what the bar counts.
             lost: gives the result of an item that killed its worker; None: such an item is an InputError.
+
+        Raises:
+            InputError: see `lost`.
+            Exception: what `function` raises; results of items shortly before it may be lost.
         """
-        alone = self._count == 1 or len(items) <= 1
+        alone = self._count == 1 or not items
         with tqdm.tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
             for result in map(function, items) if alone else self._pooled(function, items, lost or _raise):
                 bar.update()
@@ -113,13 +118,14 @@ class Workers:
         self.start()
         rest = iter(items)
         pending: collections.deque[_Task] = collections.deque()
-        while True:
+        while not self._is_closed:
             while len(pending) <= _AHEAD * self._count and (chunk := list(itertools.islice(rest, _CHUNK))):
                 pending.append(_Task(function, chunk, lost, concurrent.futures.Future()))
                 self._tasks.put(pending[-1])
             if not pending:
                 return
             yield from pending.popleft().results.result()
+        raise RuntimeError("expected results to be taken within the with block. Received: workers that have ended")
 
 
 class _Task(NamedTuple):
@@ -175,6 +181,8 @@ class _Server(threading.Thread):
         return True
 
     def _do_again(self, sent: "collections.deque[_Task]") -> None:
+        if self._is_abandoned:
+            return
         try:
             self._restart()
             while sent:
@@ -234,13 +242,13 @@ class _Process:
     def send(self, function: Callable[[_Item], _Result], items: list[_Item]) -> None:
         request = pickle.dumps((function, items), pickle.HIGHEST_PROTOCOL)
         try:
-            self._file.write(request)
+            pickle.dump(request, self._file, pickle.HIGHEST_PROTOCOL)
             self._file.flush()
         except OSError as error:
             raise _DeathError from error
 
     def receive(self) -> Any:
-        """Return the results of what was sent first, or none and the error that was raised."""
+        """Return results and None for what was sent first, or no results and the error that was raised."""
         try:
             return pickle.load(self._file)
         except Exception as error:  # no answer, half of one, or one that cannot be read here
@@ -271,23 +279,21 @@ def serve(connection: int) -> None:
     """Be a worker process: answer what comes by a socket, whose number is given, until the parent hangs up or dies."""
     cv2.setNumThreads(1)
     file = socket.socket(fileno=connection).makefile("rwb")
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
         try:
             while True:
                 tasks.put(pickle.load(file))
-        except (EOFError, ConnectionError):
+        finally:  # no more to come
             os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        function, items = tasks.get()
+        request = tasks.get()
         answer: tuple[list[Any], Exception | None]
         try:
+            function, items = pickle.loads(request)
             answer = [function(item) for item in items], None
         except Exception as error:
             answer = [], error

@@ -4,6 +4,7 @@ import collections
 import csv
 import hashlib
 import importlib
+import importlib.metadata
 import json
 import pathlib
 import shutil
@@ -139,12 +140,77 @@ def test_bad_input_is_listed_and_the_rest_is_converted(conversion, films):
 
 
 def test_strict_stops_at_the_first_and_writes_no_data_set(conversion, films, tmp_path):
-    bad = spoil(films)
+    spoil(films)
     config = conversion(dicom_dir=str(films / "dicom"), annotations=str(films / "train-rle.csv"), strict=True)
     with pytest.raises(InputError, match=r"\(--strict\)"):
         convert.convert(config)
-    assert bad["text"].exists()
     assert not (tmp_path / "records" / "dataset.json").exists()
+
+
+def test_strict_stops_after_a_conversion_that_was_not(conversion, films):
+    broken = dicom.find(films / "dicom")[0]
+    broken.write_bytes(broken.read_bytes()[:-5000])
+    settings = {"dicom_dir": str(films / "dicom"), "balance": 0}
+    assert len(convert.convert(conversion(**settings)).rejected) == 1
+    with pytest.raises(InputError, match=rf"{broken.name}: expected .* \(--strict\)"):
+        convert.convert(conversion(**settings, strict=True))
+
+
+def test_the_command_needs_no_tensorflow(phantoms, tmp_path):
+    flags = ["--dicom_dir=dicom", "--annotations=train-rle.csv", f"--output_dir={tmp_path / 'records'}", "--workers=1"]
+    probe = (
+        f"import runpy, sys; sys.argv[1:] = {flags}; runpy.run_module('tools.make_tfrecords', run_name='__main__')\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {probe}"]
+    done = subprocess.run(command, cwd=phantoms, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "records" / "dataset.json").exists()
+
+
+def test_another_version_of_a_decoder_converts_anew(conversion, monkeypatch):
+    first = shard_times(convert.convert(conversion()).directory)
+    assert shard_times(convert.convert(conversion()).directory) == first
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == "pydicom" else real(name))
+    done = convert.convert(conversion())
+    assert not set(shard_times(done.directory).items()) & set(first.items())
+    assert done.manifest.versions["pydicom"] == "99"
+
+
+def test_the_same_films_by_another_path_are_not_converted_again(conversion, phantoms, monkeypatch):
+    first = shard_times(convert.convert(conversion()).directory)
+    monkeypatch.chdir(phantoms)
+    assert shard_times(convert.convert(conversion(dicom_dir="dicom")).directory) == first
+
+
+def shard_times(directory) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in directory.glob("*.tfrecord")}
+
+
+def test_a_contact_sheet_of_other_records_goes(conversion):
+    directory = convert.convert(conversion()).directory
+    (directory / "contact_sheet.png").write_bytes(b"of the first")
+    convert.convert(conversion())
+    assert (directory / "contact_sheet.png").exists()
+    convert.convert(conversion(seed=1))
+    assert not (directory / "contact_sheet.png").exists()
+
+
+def test_a_patient_map_of_other_images_is_one_clear_line(conversion, tmp_path):
+    (tmp_path / "map.csv").write_text("image_id,patient_id\nfoo,bar\n")
+    with pytest.raises(
+        InputError, match=r"map\.csv: expected patients of the images .* Received: none of 24, such as "
+    ):
+        convert.convert(conversion(patient_map=str(tmp_path / "map.csv")))
+
+
+def test_images_that_are_not_in_the_patient_map_are_noticed(conversion, phantoms, tmp_path):
+    lines = (phantoms / "patient-map.csv").read_text().splitlines()
+    (tmp_path / "map.csv").write_text("\n".join(lines[:-3]) + "\n")
+    done = convert.convert(conversion(patient_map=str(tmp_path / "map.csv"), balance=0))
+    missing = [note.name for note in done.survey.inventory.noticed if note.kind == "no patient"]
+    assert sorted(missing) == sorted(line.split(",")[0] for line in lines[-3:])
 
 
 def test_an_empty_folder_is_one_clear_line(conversion, tmp_path):

@@ -131,3 +131,28 @@ def test_what_cannot_be_asked_for_is_an_error_and_no_wait(function):
 def test_a_result_that_cannot_travel_is_no_wait_either():
     with pytest.raises(InputError, match="expected worker processes that live"):
         results(eval, ["lambda: 1", "lambda: 2"], workers=2)
+
+
+def test_a_function_that_workers_cannot_import_is_said_to_be_so(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(
+        "from ptxtf.data.workers import Workers\n"
+        "def double(item): return 2 * item\n"
+        "with Workers(2) as workers:\n"
+        "    list(workers.map(double, [3, 4], title='t', lost=lambda item: 'lost'))\n"
+    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert "AttributeError" in done.stderr
+    assert "double" in done.stderr
+
+
+def test_one_item_alone_may_kill_its_worker_too():
+    assert results(os._exit, [1], workers=2, lost=lambda item: f"lost {item}") == ["lost 1"]
+
+
+def test_results_are_taken_while_there_are_workers():
+    with Workers(2) as processes:
+        late = processes.map(math.factorial, [1] * 100, title="t")
+        next(late)
+    with pytest.raises(RuntimeError, match="expected results to be taken within the with block"):
+        list(late)
