@@ -6,7 +6,7 @@ know. Nothing is guessed: where two files claim one id and differ, or a label is
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ptxtf import files
 from ptxtf.config import ConvertConfig
@@ -80,7 +80,6 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
         labels = _read_csv(config.annotations)
     else:
         labels, found = _read_masks(found, config.mask_dir, workers)
-    known = annotations.read_map(config.patient_map) if config.patient_map else annotations.PatientMap({}, ())
     headers, rejected = _read_headers(found, workers)
     usable = {}
     for image_id, (path, header) in headers.items():
@@ -104,12 +103,7 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
             f"{config.dicom_dir or config.image_dir}: expected files whose image id (DICOM: SOPInstanceUID) stands in "
             f"{config.annotations or config.mask_dir}. Received: {len(found)} files, none of them matches"
         )
-    unmapped = [image_id for image_id in patients if image_id not in known.patients] if config.patient_map else []
-    if len(unmapped) == len(patients):
-        raise InputError(
-            f"{config.patient_map}: expected patients of the images that are to be converted. "
-            f"Received: none of {len(patients)}, such as {unmapped[0]}"
-        )
+    known = _read_map(config.patient_map, patients) if config.patient_map else annotations.PatientMap({}, ())
     cases = tuple(
         splits.Case(image_id, labels.positive[image_id], known.patients.get(image_id) or patient or image_id)
         for image_id, patient in patients.items()
@@ -124,10 +118,7 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
         rejected=tuple(rejected),
         noticed=(
             *_odd_headers(usable.values()),
-            *(
-                Note(image_id, "no patient", "not in the patient map: counts as a patient's only one")
-                for image_id in unmapped
-            ),
+            *_unmapped(known, cases),
             *_repeated(known, cases),
             *_mixed(cases, known),
         ),
@@ -205,6 +196,16 @@ def _same_bytes(one: files.Path, other: files.Path) -> bool:
     return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
 
 
+def _read_map(path: str, image_ids: Collection[str]) -> annotations.PatientMap:
+    known = annotations.read_map(path)
+    if known.patients.keys().isdisjoint(image_ids):
+        raise InputError(
+            f"{path}: expected patients of the images that are to be converted. "
+            f"Received: none of {len(image_ids)}, such as {min(image_ids)}"
+        )
+    return known
+
+
 def _no_label(image_id: str, labels: _Labels, config: ConvertConfig) -> str:
     if image_id in labels.doubtful:
         return f"expected well-formed labels. Received: a bad one for {image_id}"
@@ -218,6 +219,12 @@ def _odd_headers(headers: Iterable[tuple[files.Path, dicom.Header]]) -> Iterator
             yield Note(str(path), "several frames", f"{header.frames} frames, of which the first is taken")
         if abs(header.pixel_aspect - 1) > _SQUARE:
             yield Note(str(path), "oblong pixels", f"pixels {header.pixel_aspect:.3g} times as high as wide")
+
+
+def _unmapped(known: annotations.PatientMap, cases: Iterable[splits.Case]) -> Iterator[Note]:
+    for case in cases if known.patients else ():
+        if case.image_id not in known.patients:
+            yield Note(case.image_id, "no patient", "not in the patient map; the file's own PatientID counts, if any")
 
 
 def _repeated(known: annotations.PatientMap, cases: Sequence[splits.Case]) -> Iterator[Note]:
