@@ -7,6 +7,7 @@ Files are written under a temporary name in the same folder, then renamed.
 import concurrent.futures
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ptxtf.errors import InputError
 from ptxtf.remote import Remote
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "atomic",
     "atomic_local",
     "local",
+    "locked",
     "path",
     "sweep",
     "walk",
@@ -167,6 +170,31 @@ def local(name: Name) -> Iterator[pathlib.Path]:
         with source.open("rb") as original, copy.open("wb") as file:
             shutil.copyfileobj(original, file)
         yield copy
+
+
+@contextlib.contextmanager
+def locked(directory: Name) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a local folder; one that is killed keeps nobody out.
+
+    Raises:
+        InputError: another process has it.
+    """
+    here = path(directory)
+    if isinstance(here, Remote):
+        yield
+        return
+    folder = os.open(here, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise InputError(f"{directory}: expected a folder that no other process is writing. Received: one") from None
+    except OSError:
+        pass  # some network file systems know no locks
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def sweep(directory: Name) -> None:

@@ -60,10 +60,8 @@ def run(main: Callable[..., None], *configs: type, arguments: str = "", tensorfl
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:
-            raise
-        where = os.fsdecode(error.filename)
-        print(f"{name}: {where}: expected a path that can be used. Received: {error.strerror}", file=sys.stderr)
+        what = f"{os.fsdecode(error.filename)}: expected a path" if error.filename else "expected a disk and a system"
+        print(f"{name}: {what} that can be used. Received: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{name}: stopped; what was finished is kept", file=sys.stderr)

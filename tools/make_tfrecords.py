@@ -63,7 +63,7 @@ def _tell(survey: "Survey", counts: dict[str, tuple[int, int]], config: ConvertC
         yield f"{survey.left_out:,} healthy images left out by --balance={config.balance:g}"
     for split, (images, positives) in counts.items():
         yield f"{split}: {images:,} images, {positives:,} with pneumothorax"
-    if not survey.overlaps:
+    if not survey.overlaps and len(counts) > 1:
         why = "every image is a patient's only one"
         yield f"patients in two splits: none; {why}" + (
             "" if config.patient_map else ", as far as known without a --patient_map"

@@ -14,7 +14,8 @@ import hmac
 import importlib.metadata
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -22,7 +23,7 @@ import cv2
 import ptxtf
 from ptxtf import files
 from ptxtf.config import ConvertConfig
-from ptxtf.data import card, inventory, shards, source, splits, tfds
+from ptxtf.data import card, inventory, shards, source, splits, tfds, tfio
 from ptxtf.data.inventory import Inventory, Note
 from ptxtf.data.record import SCHEMA_VERSION
 from ptxtf.data.splits import Overlap
@@ -31,6 +32,11 @@ from ptxtf.errors import InputError
 
 _PROGRESS = ".conversion.json"
 """What has been written so far and from what, so that the same conversion need not write it again."""
+
+_SHARD = re.compile(r"(train|val|test|fold\d+)-\d{5}-of-\d{5}\.tfrecord")
+
+_LOST = "lost"
+"""Kind of note of a file that ended its worker."""
 
 _PRIVATE = {"patient_key", "workers", "output_dir", "dry_run", "strict"}
 """Settings that dataset.json does not tell: a secret, and what does not change the records."""
@@ -69,11 +75,15 @@ class Conversion:
 
 @dataclasses.dataclass
 class _Progress:
-    """Shards that are whole, with what is known of their records, and the files that could not be read for them."""
+    """Shards that are whole, with what is known of their records, and the files that could not be read for each."""
 
     written: dict[str, shards.Shard]
     facts: dict[str, list[card.Fact]]
-    rejected: list[Note]
+    rejected: dict[str, list[Note]]
+
+    @property
+    def all_rejected(self) -> list[Note]:
+        return list(itertools.chain.from_iterable(self.rejected.values()))
 
 
 def survey(config: ConvertConfig) -> Survey:
@@ -115,12 +125,15 @@ def convert(config: ConvertConfig) -> Conversion:
         PosixPath('tfrecords')
     """
     directory = files.path(config.output_dir)
-    with Workers(config.workers) as workers:
+    directory.mkdir(parents=True, exist_ok=True)
+    if config.decoder == "tfio":
+        tfio.load()  # if it cannot be, that is no file's fault
+    with files.locked(directory), Workers(config.workers) as workers:
         found = _survey(config, workers)
         plan = _plan(found.splits, config)
         patients = _hash_patients(found.inventory.cases, _patient_key(config, found.inventory))
         progress = _write_shards(plan, found.inventory, patients, directory, config, workers)
-    rejected = (*found.inventory.rejected, *dict.fromkeys(progress.rejected))
+    rejected = (*found.inventory.rejected, *progress.all_rejected)
     _write_notes(directory / "rejected.csv", rejected)
     _write_notes(directory / "noticed.csv", found.inventory.noticed)
     if not any(shard.images for shard in progress.written.values()):
@@ -212,7 +225,6 @@ def _write_shards(
     workers: Workers,
 ) -> _Progress:
     """Write every shard that an earlier run of the same conversion has not finished."""
-    directory.mkdir(parents=True, exist_ok=True)
     files.sweep(directory)
     options = source.Options(_stored_size(config), config.encoding, config.window, config.decoder)
 
@@ -226,23 +238,31 @@ def _write_shards(
     progress = _resume(directory, fingerprint)
     missing = {name: part for name, part in jobs.items() if name not in progress.written}
     if missing:
+        _remove_others(directory, jobs)
         for name in (shards.MANIFEST, *tfds.NAMES, shards.CONTACT_SHEET):  # a half replaced data set is none
             (directory / name).unlink(missing_ok=True)
     todo = list(itertools.chain.from_iterable(missing.values()))
     results = workers.map(source.encode, todo, title="converting", lost=source.image_lost)
     for name, part in missing.items():
         _stop_if_strict(progress, config)
-        progress.facts[name] = []
-        records = _records(part, results, facts=progress.facts[name], rejected=progress.rejected)
+        progress.facts[name], progress.rejected[name] = [], []
+        records = _records(part, results, facts=progress.facts[name], rejected=progress.rejected[name])
         progress.written[name] = shards.write_shard(directory / name, records)
         _keep(progress, directory, fingerprint)
     _stop_if_strict(progress, config)
     return progress
 
 
+def _remove_others(directory: files.Path, names: Container[str]) -> None:
+    """Remove shards of an earlier conversion, which a reader of all files would take for ours."""
+    strays = [path for path in directory.glob("*.tfrecord") if _SHARD.fullmatch(path.name) and path.name not in names]
+    for stray in strays:
+        stray.unlink(missing_ok=True)
+
+
 def _stop_if_strict(progress: _Progress, config: ConvertConfig) -> None:
-    if progress.rejected and config.strict:
-        raise InputError(f"{progress.rejected[0]} (--strict)")
+    if progress.all_rejected and config.strict:
+        raise InputError(f"{progress.all_rejected[0]} (--strict)")
 
 
 def _records(
@@ -256,7 +276,8 @@ def _records(
     for job in jobs:
         encoded = next(results)
         if isinstance(encoded, str):
-            rejected.append(Note(str(job.path), "unreadable", encoded))
+            kind = _LOST if isinstance(encoded, source.Lost) else "unreadable"
+            rejected.append(Note(str(job.path), kind, encoded))
         else:
             facts.append(encoded.fact)
             yield encoded.record, job.positive
@@ -295,16 +316,21 @@ def _fingerprint(jobs: Mapping[str, Sequence[source.Job]]) -> str:
 
 
 def _stamp(path: files.Path) -> tuple[str, int, int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # gone, or not ours to read any more, as a worker will tell
+        return path.name, -1, -1
     return path.name, status.st_size, status.st_mtime_ns
 
 
 def _keep(progress: _Progress, directory: files.Path, fingerprint: str) -> None:
+    # what was lost may have been the system's fault: the next run tries again
+    kept = [name for name in progress.written if all(note.kind != _LOST for note in progress.rejected[name])]
     content = {
         "fingerprint": fingerprint,
-        "written": {name: dataclasses.asdict(shard) for name, shard in progress.written.items()},
-        "facts": progress.facts,
-        "rejected": [dataclasses.asdict(note) for note in progress.rejected],
+        "written": {name: dataclasses.asdict(progress.written[name]) for name in kept},
+        "facts": {name: progress.facts[name] for name in kept},
+        "rejected": {name: [dataclasses.asdict(note) for note in progress.rejected[name]] for name in kept},
     }
     # in one line, which json writes twenty times as fast as indented ones
     files.write_text(directory / _PROGRESS, json.dumps(content))
@@ -316,13 +342,13 @@ def _resume(directory: files.Path, fingerprint: str) -> _Progress:
         content = json.loads((directory / _PROGRESS).read_text(encoding="utf-8"))
         written = {name: shards.Shard(**shard) for name, shard in content["written"].items()}
         facts = {name: [card.Fact(*fact) for fact in facts] for name, facts in content["facts"].items()}
-        rejected = [Note(**note) for note in content["rejected"]]
+        rejected = {name: [Note(**note) for note in notes] for name, notes in content["rejected"].items()}
         is_same = content["fingerprint"] == fingerprint
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return _Progress({}, {}, [])
+        return _Progress({}, {}, {})
     if not is_same:
         for name in written:
             (directory / name).unlink(missing_ok=True)
-        return _Progress({}, {}, [])
+        return _Progress({}, {}, {})
     whole = {name: shard for name, shard in written.items() if shards.is_whole(directory / name, shard)}
-    return _Progress(whole, facts, rejected)
+    return _Progress(whole, {name: facts[name] for name in whole}, {name: rejected.get(name, []) for name in whole})

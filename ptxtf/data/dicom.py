@@ -368,11 +368,10 @@ def _silent_pydicom() -> Iterator[None]:
 
 def _header(parsed: _Parsed) -> dict[str, Any]:
     """Return the fields of a `Header`."""
-    image_id, patient_id, view_position = (str(parsed.elements.get(name) or "") for name in dicom_header.IDENTITY)
     return {
-        "image_id": image_id or _name_without_ending(parsed.path),
-        "patient_id": patient_id,
-        "view_position": view_position,
+        "image_id": dicom_header.text(parsed.elements, "SOPInstanceUID") or _name_without_ending(parsed.path),
+        "patient_id": dicom_header.text(parsed.elements, "PatientID"),
+        "view_position": dicom_header.view_position(parsed.elements),
         "spacing_mm": dicom_header.spacing_mm(parsed.elements),
         "pixel_aspect": dicom_header.pixel_aspect(parsed.elements),
         "frames": dicom_header.frames(parsed.elements),

@@ -6,6 +6,7 @@ text or nan counts as absent, wherever the picture can be shown without it. Know
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ Elements = Mapping[str, Any]
 
 MAX_PIXELS = 2**26
 """Pictures that claim to be larger than 8192 x 8192 are rejected before anything is allocated for them."""
+
+_SPACINGS_MM = (1e-3, 1e2)
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")  # of value representation CS
 
 IDENTITY = ("SOPInstanceUID", "PatientID", "ViewPosition")
 """The only elements ever taken that are not about pixels."""
@@ -56,8 +60,32 @@ class Layout(NamedTuple):
 
 
 def spacing_mm(elements: Elements) -> tuple[float, float] | None:
-    """Return the distance of pixel centres (down, along a row) in mm; None where the header does not say."""
-    return _pair(elements, "PixelSpacing") or _pair(elements, "ImagerPixelSpacing")
+    """Return the distance of pixel centres (down, along a row) in mm; None where the header does not say.
+
+    What no detector can have is as good as nothing.
+    """
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        pair = _pair(elements, keyword)
+        if pair and all(_SPACINGS_MM[0] <= step <= _SPACINGS_MM[1] for step in pair):
+            return pair
+    return None
+
+
+def text(elements: Elements, keyword: str) -> str:
+    """Return an element's first value as text; "" where there is none."""
+    value = elements.get(keyword)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        value = next(iter(value), None)
+    return str(value or "")
+
+
+def view_position(elements: Elements) -> str:
+    """Return "PA", "AP", ...; "" where the header does not say, or says what is no code (PS3.5 6.2).
+
+    Free text may tell whose film it is.
+    """
+    code = text(elements, "ViewPosition").strip()
+    return code if _CODE.fullmatch(code) else ""
 
 
 def pixel_aspect(elements: Elements) -> float:

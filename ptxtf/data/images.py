@@ -228,11 +228,16 @@ def match_masks(images: Sequence[files.Path], masks: Sequence[files.Path]) -> Ma
 
 def _told_apart(images: Sequence[files.Path], masks: Sequence[files.Path]) -> tuple[list[files.Path], list[files.Path]]:
     """Return images and masks with each file in one of the lists only."""
-    are_masks = set(images) & set(masks)
-    if are_masks == set(images):  # one folder for both
-        are_masks = {path for path in are_masks if image_id(path).endswith(_MASK_SUFFIX)}
-    are_images = set(images) - are_masks
-    return [path for path in images if path in are_images], [path for path in masks if path not in are_images]
+    places = {path: path.resolve() for path in (*images, *masks)}  # one file may be told by several paths
+    all_masks, all_images = ({places[path] for path in paths} for paths in (masks, images))
+    are_masks = all_masks & all_images
+    if are_masks == all_images:  # one folder for both
+        are_masks = {place for place in are_masks if image_id(place).endswith(_MASK_SUFFIX)}
+    are_images = all_images - are_masks
+    return (
+        [path for path in images if places[path] in are_images],
+        [path for path in masks if places[path] not in are_images],
+    )
 
 
 @contextlib.contextmanager

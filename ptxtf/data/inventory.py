@@ -6,7 +6,7 @@ know. Nothing is guessed: where two files claim one id and differ, or a label is
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
 from ptxtf import files
 from ptxtf.config import ConvertConfig
@@ -80,7 +80,7 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
         labels = _read_csv(config.annotations)
     else:
         labels, found = _read_masks(found, config.mask_dir, workers)
-    headers, rejected = _read_headers(found, workers)
+    headers, seen, rejected = _read_headers(found, workers)
     usable = {}
     for image_id, (path, header) in headers.items():
         if image_id in labels.positive:
@@ -90,7 +90,7 @@ def take(config: ConvertConfig, workers: Workers) -> Inventory:
     rejected += labels.rejected
     patients = {image_id: header.patient_id for image_id, (_, header) in usable.items()}
     if config.dicom_dir or config.image_dir:
-        missing = [image_id for image_id in labels.positive if image_id not in headers]
+        missing = [image_id for image_id in labels.positive if image_id not in seen]
         rejected += [
             Note(image_id, "no file", "expected a file of this image id. Received: label only") for image_id in missing
         ]
@@ -168,8 +168,8 @@ def _read_masks(found: Sequence[files.Path], mask_dir: str, workers: Workers) ->
 
 def _read_headers(
     found: Sequence[files.Path], workers: Workers
-) -> tuple[dict[str, tuple[files.Path, dicom.Header]], list[Note]]:
-    """Return file and header by image id, and which files cannot be read or share their id with another."""
+) -> tuple[dict[str, tuple[files.Path, dicom.Header]], Container[str], list[Note]]:
+    """Return file and header by image id, all ids, and which files cannot be read or share their id with another."""
     rejected = []
     by_id: dict[str, list[tuple[files.Path, dicom.Header]]] = {}
     headers = workers.map(source.read_header, found, title="reading headers", lost=source.header_lost)
@@ -189,11 +189,14 @@ def _read_headers(
         what = "different files" if differ else "copies"
         reason = f"expected one file of image id {image_id}. Received: {what}, {' '.join(map(str, paths))}"
         rejected += [Note(str(path), "duplicate", reason) for path in (paths if differ else paths[1:])]
-    return usable, rejected
+    return usable, by_id.keys(), rejected
 
 
 def _same_bytes(one: files.Path, other: files.Path) -> bool:
-    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    try:
+        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
 
 
 def _read_map(path: str, image_ids: Collection[str]) -> annotations.PatientMap:

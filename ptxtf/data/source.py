@@ -59,6 +59,10 @@ def read_header(path: files.Path) -> dicom.Header | str:
         return str(error)
 
 
+class Lost(str):
+    """The reason why a file could not be used this time: it may be the system's, not the file's."""
+
+
 def header_lost(path: files.Path) -> str:
     """Return the reason why a file cannot be used whose header ended the worker process, twice."""
     return f"{path}: expected a file that can be read. Received: one that ends the process that reads it"
@@ -76,6 +80,8 @@ def encode(job: Job) -> Encoded | str:
     """Return the record, or the reason why it cannot be used (one line that names the file)."""
     try:
         header, shape, image, image_size = _encode_image(job)
+        if header.image_id != job.image_id:
+            raise InputError(f"expected image id {job.image_id}, as before. Received: {header.image_id}")
         mask = _mask(job, shape)
     except InputError as error:
         message = str(error)
@@ -100,7 +106,7 @@ def encode(job: Job) -> Encoded | str:
 
 def image_lost(job: Job) -> str:
     """Return the reason why a file cannot be used whose pixels ended the worker process, twice."""
-    return (
+    return Lost(
         f"{job.path}: expected an image that can be decoded. Received: one that ends the process that decodes it, or "
         "takes all memory"
     )

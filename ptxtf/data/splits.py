@@ -166,7 +166,7 @@ def balance(cases: Iterable[Case], *, healthy_per_positive: float, seed: int) ->
     if healthy_per_positive == 0:
         return cases
     healthy = [case.image_id for case in cases if not case.positive]
-    count = round(healthy_per_positive * (len(cases) - len(healthy)))
+    count = round(min(healthy_per_positive * (len(cases) - len(healthy)), len(healthy)))
     kept = {healthy[index] for index in permutation(len(healthy), seed=seed)[:count]}
     return [case for case in cases if case.positive or case.image_id in kept]
 

@@ -37,6 +37,9 @@ _CHUNK = 8
 _AHEAD = 2
 """Chunks that a process has at a time, so that it need not wait for the next."""
 
+_ATTEMPTS = 3
+"""How often a process is started in place of a dead one, before there is something wrong with starting."""
+
 _SETTINGS = {
     # memory of images and masks is used again, not given back to the system and fetched anew each time
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -202,8 +205,14 @@ class _Server(threading.Thread):
         return task
 
     def _restart(self) -> None:
-        self._process.end()
-        self._process = _Process()
+        """Start another process, and see it ready, so that what ends it afterwards is what it was given."""
+        for _ in range(_ATTEMPTS):
+            self._process.end()
+            self._process = _Process()
+            with contextlib.suppress(_DeathError):
+                self._process.wait_until_ready()
+                return
+        raise InputError(f"expected a worker process that starts. Received: {_ATTEMPTS} that died at once")
 
     def _one_by_one(self, task: _Task) -> tuple[list[Any], Exception | None]:
         results: list[Any] = []
@@ -238,6 +247,7 @@ class _Process:
                 start_new_session=True,  # Ctrl-C is for us; we end the process
             )
             self._file = ours.makefile("rwb")
+        self._is_ready = False
 
     def send(self, function: Callable[[_Item], _Result], items: list[_Item]) -> None:
         request = pickle.dumps((function, items), pickle.HIGHEST_PROTOCOL)
@@ -247,8 +257,17 @@ class _Process:
         except OSError as error:
             raise _DeathError from error
 
+    def wait_until_ready(self) -> None:
+        if not self._is_ready:
+            self._load()
+            self._is_ready = True
+
     def receive(self) -> Any:
         """Return results and None for what was sent first, or no results and the error that was raised."""
+        self.wait_until_ready()
+        return self._load()
+
+    def _load(self) -> Any:
         try:
             return pickle.load(self._file)
         except Exception as error:  # no answer, half of one, or one that cannot be read here
@@ -288,15 +307,19 @@ def serve(connection: int) -> None:
         finally:  # no more to come
             os._exit(0)
 
+    def answer(value: object) -> None:
+        with contextlib.suppress(ConnectionError):
+            pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+            file.flush()
+
     threading.Thread(target=read, daemon=True).start()
+    answer("ready")
     while True:
         request = tasks.get()
-        answer: tuple[list[Any], Exception | None]
         try:
             function, items = pickle.loads(request)
-            answer = [function(item) for item in items], None
+            results = [function(item) for item in items]
         except Exception as error:
-            answer = [], error
-        with contextlib.suppress(ConnectionError):
-            pickle.dump(answer, file, pickle.HIGHEST_PROTOCOL)
-            file.flush()
+            answer(([], error))
+        else:
+            answer((results, None))

@@ -963,5 +963,5 @@ def test_a_stream_with_damaged_tables_is_refused_without_decoding(write):
     at = content.index(b"\xff\xc4") + 5  # how many codes of one bit there are
     path.write_bytes(content[:at] + b"\x03" + content[at + 1 :])
     for read in (dicom.read, dicom.read_stream):
-        with refused(path, "expected a JPEG stream"):
+        with refused(path, "expected a (sound )?JPEG stream"):
             read(path)
