@@ -265,10 +265,13 @@ def decode(stream: bytes) -> np.ndarray:
     try:
         return simplejpeg.decode_jpeg(stream, colorspace="GRAY")[..., 0]
     except ValueError as error:
-        if "extraneous" not in str(error):
+        pixels = None
+        if "extraneous" in str(error):  # which OpenCV, with libjpeg-turbo too, does not mind
+            flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+            pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
+        if pixels is None:
             raise InputError(f"expected a sound JPEG stream. Received: {error}") from error
-    # OpenCV has libjpeg-turbo too, and does not mind
-    return cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        return pixels
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:

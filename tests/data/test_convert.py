@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pydicom
 import pytest
 import tensorflow as tf
 
-from ptxtf import flags
+import ptxtf
+from ptxtf import files, flags
 from ptxtf.data import annotations, convert, dicom, rle, shards, source
 from ptxtf.data.check import check
 from ptxtf.errors import InputError
@@ -429,3 +431,114 @@ def test_no_identity_of_a_patient_gets_into_the_records(conversion, phantoms, tm
         content = b"".join(path.read_bytes() for path in done.directory.iterdir())
         told = [secret for secret in (*secrets.values(), "Comment^In") if secret.encode() in content]
         assert told == []
+
+
+def film(path, image_id="1.2.3", **changes):
+    """Write a small film, changed by pydicom."""
+    dicom.write_secondary_capture(
+        path, np.arange(64 * 64, dtype=np.uint8).reshape(64, 64), image_id=image_id, patient_id="7",
+        view_position="PA", spacing_mm=None, study_id="1.2", series_id="1.3",
+    )  # fmt: skip
+    made = pydicom.dcmread(path)
+    with pydicom.config.disable_value_validation():
+        for keyword, value in changes.items():
+            setattr(made, keyword, value)
+        made.save_as(path)
+    return path
+
+
+@pytest.fixture
+def film_config(conversion, tmp_path):
+    """A conversion of what lies in tmp_path/few, all healthy; `image_ids` are those of the labels."""
+
+    def make(*image_ids, **changes):
+        (tmp_path / "few").mkdir(exist_ok=True)
+        (tmp_path / "few.csv").write_text("\n".join(["ImageId,EncodedPixels", *(f"{name},-1" for name in image_ids)]))
+        settings = {"dicom_dir": str(tmp_path / "few"), "annotations": str(tmp_path / "few.csv"), "balance": 0}
+        return conversion(**settings | {"patient_map": "", "fractions": (1.0, 0.0, 0.0)} | changes)
+
+    return make
+
+
+@pytest.mark.parametrize("spacing", ["1e300", "1e-60", "1e12"])
+def test_a_spacing_that_cannot_be_is_none(film_config, tmp_path, spacing):
+    config = film_config("1.2.3")
+    film(tmp_path / "few" / "a.dcm", PixelSpacing=[spacing, spacing])
+    done = convert.convert(config)
+    check(done.directory)
+    case = next(ptxtf.data.examples(done.directory, "train").as_numpy_iterator())
+    assert np.isnan(case["spacing_mm"]).all()
+
+
+def test_free_text_as_view_position_stays_in_the_file(film_config, tmp_path):
+    config = film_config("1.2.3", "1.2.4")
+    film(tmp_path / "few" / "a.dcm", ViewPosition="view of Jane Doe")
+    film(tmp_path / "few" / "b.dcm", "1.2.4", ViewPosition=["LL", "PA"])
+    done = convert.convert(config)
+    assert not [path for path in done.directory.iterdir() if b"Jane" in path.read_bytes()]
+    assert done.manifest.card["splits"]["train"]["view_positions"] == {"LL": 1, "unknown": 1}
+
+
+def test_a_file_that_becomes_another_on_the_way_is_left_out(film_config, tmp_path, monkeypatch):
+    config = film_config("1.2.3", "1.2.4", "1.2.5", workers=1)
+    paths = [film(tmp_path / "few" / f"{name}.dcm", name) for name in ("1.2.3", "1.2.4", "1.2.5")]
+    survey = convert._survey
+
+    def survey_and_change(*arguments):
+        found = survey(*arguments)
+        paths[0].unlink()
+        film(paths[1], "1.2.9")
+        return found
+
+    monkeypatch.setattr(convert, "_survey", survey_and_change)
+    done = convert.convert(config)
+    reasons = {pathlib.Path(note.name).name: note.reason for note in done.rejected}
+    assert "No such file" in reasons["1.2.3.dcm"]
+    assert "expected image id 1.2.4, as before. Received: 1.2.9" in reasons["1.2.4.dcm"]
+    assert done.manifest.images("train") == 1
+
+
+def test_a_file_that_was_lost_is_tried_again(conversion, monkeypatch):
+    whole = convert.convert(conversion(workers=1))
+    expected = {shard.name: shard.sha256 for parts in whole.manifest.splits.values() for shard in parts}
+    shutil.rmtree(whole.directory)
+    encode = source.encode
+    victim = []
+
+    def lose_one(job):
+        victim.extend([job] if not victim else [])
+        return source.image_lost(job) if job == victim[0] else encode(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "encode", lose_one)
+        assert [note.kind for note in convert.convert(conversion(workers=1)).rejected][-1] == "lost"
+    done = convert.convert(conversion(workers=1))
+    assert {shard.name: shard.sha256 for parts in done.manifest.splits.values() for shard in parts} == expected
+
+
+def test_shards_of_an_earlier_conversion_go_and_other_files_stay(conversion):
+    directory = convert.convert(conversion(num_shards=2)).directory
+    (directory / "train-00007-of-00009.tfrecord").write_bytes(b"of a conversion that was stopped")
+    (directory / "mine.tfrecord").write_bytes(b"")
+    done = convert.convert(conversion(num_shards=1))
+    expected = {shard.name for parts in done.manifest.splits.values() for shard in parts} | {"mine.tfrecord"}
+    assert {path.name for path in directory.glob("*.tfrecord")} == expected
+
+
+def test_one_folder_has_one_writer(conversion):
+    config = conversion()
+    pathlib.Path(config.output_dir).mkdir()
+    with (
+        files.locked(config.output_dir),
+        pytest.raises(InputError, match=r"expected a folder that no other process is writing\. Received: one"),
+    ):
+        convert.convert(config)
+    convert.convert(config)
+
+
+def test_a_duplicate_is_not_missing_too(film_config, tmp_path):
+    config = film_config("1.2.3", "1.2.4")
+    for name, rows in {"a": 1, "b": 2}.items():
+        film(tmp_path / "few" / f"{name}.dcm", SeriesNumber=rows)
+    film(tmp_path / "few" / "c.dcm", "1.2.4")
+    assert [note.kind for note in convert.convert(config).rejected] == ["duplicate", "duplicate"]

@@ -400,3 +400,14 @@ def test_masks_below_the_images_may_bear_their_names():
     matches = images.match_masks(paths("d/i/a.png", "d/m/a.png"), paths("d/m/a.png"))
     assert named(matches.masks) == {"a": "d/m/a.png"}
     assert matches.images == tuple(paths("d/i/a.png"))
+
+
+@pytest.mark.parametrize("masks", ["films", "./films", "films/../films", "{}/films"])
+def test_one_folder_may_be_told_in_several_ways(tmp_path, monkeypatch, masks):
+    (tmp_path / "films").mkdir()
+    for name in ("a.png", "a_mask.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "films" / name), np.zeros((8, 8), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    matches = images.match_masks(images.find("films"), images.find(masks.format(tmp_path)))
+    assert sorted(path.name for path in matches.images) == ["a.png", "b.png"]
+    assert {name: path.name for name, path in matches.masks.items()} == {"a": "a_mask.png"}

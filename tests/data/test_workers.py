@@ -11,11 +11,12 @@ import time
 
 import pytest
 
+from ptxtf.data import workers
 from ptxtf.data.workers import Workers
 from ptxtf.errors import InputError
 
 
-def results(function, items, *, workers, **options):
+def results(function, items, *, workers: int, **options):
     with Workers(workers) as processes:
         return list(processes.map(function, items, title="t", **options))
 
@@ -156,3 +157,23 @@ def test_results_are_taken_while_there_are_workers():
         next(late)
     with pytest.raises(RuntimeError, match="expected results to be taken within the with block"):
         list(late)
+
+
+def test_processes_that_die_before_they_are_ready_are_no_fault_of_the_item(monkeypatch):
+    """As when memory is short for a moment; three in a row are more than that."""
+    real, started = workers._Process, []
+
+    class Stillborn(real):
+        def __init__(self):
+            super().__init__()
+            started.append(self)
+            if len(started) in unlucky:
+                self.kill()
+
+    monkeypatch.setattr(workers, "_Process", Stillborn)
+    unlucky = {1, 2, 3, 4}
+    assert results(math.factorial, list(range(40)), workers=2) == [math.factorial(n) for n in range(40)]
+    started.clear()
+    unlucky = set(range(100))
+    with pytest.raises(InputError, match=r"expected a worker process that starts\. Received: 3 that died at once"):
+        results(math.factorial, [1, 2, 3], workers=2)
