@@ -163,7 +163,8 @@ def test_training_again_finds_it_finished(way):
             "nowhere/run.flags: expected a run",
         ),
         (["ptxtf.predict", "--run_dir=r", "--output_dir=o", "nowhere.dcm"], "nowhere.dcm: expected a file or folder"),
-        (["tools.make_tfrecords", "--dicom_dir=nowhere", "--annotations=nowhere.csv"], "nowhere.csv: expected "),
+        (["tools.make_tfrecords", "--dicom_dir=nowhere", "--annotations=a.csv"], "nowhere: expected a folder"),
+        (["tools.make_tfrecords", "--annotations=nowhere.csv", "--dry_run"], "nowhere.csv: expected "),
         (["tools.check_tfrecords"], "expected one record directory"),
     ],
 )
