@@ -40,6 +40,11 @@ class BenchmarkConfig:
     backbone: str = setting("encoder of WHAT=model", "resnet34")
     precision: str = setting("precision of WHAT=model", "float32")
 
+    def __post_init__(self) -> None:
+        for name in ("image_size", "batch_size", "repeats", "files", "turns"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1. Received: {name}={getattr(self, name)}")
+
 
 def main(config: BenchmarkConfig, names: list[str]) -> None:
     """Time what is named and print a line per competitor."""
