@@ -124,15 +124,21 @@ def convert(config: ConvertConfig) -> Conversion:
         >>> convert(ConvertConfig(dicom_dir="dicom", annotations="train-rle.csv")).directory
         PosixPath('tfrecords')
     """
-    directory = files.path(config.output_dir)
-    directory.mkdir(parents=True, exist_ok=True)
     if config.decoder == "tfio":
         tfio.load()  # if it cannot be, that is no file's fault
-    with files.locked(directory), Workers(config.workers) as workers:
+    directory = files.path(config.output_dir)
+    with Workers(config.workers) as workers:
         found = _survey(config, workers)
-        plan = _plan(found.splits, config)
-        patients = _hash_patients(found.inventory.cases, _patient_key(config, found.inventory))
-        progress = _write_shards(plan, found.inventory, patients, directory, config, workers)
+        directory.mkdir(parents=True, exist_ok=True)
+        with files.locked(directory):
+            return _write(found, directory, config, workers)
+
+
+def _write(found: Survey, directory: files.Path, config: ConvertConfig, workers: Workers) -> Conversion:
+    """Write what was found: shards, then the lists of notes, then dataset.json and its like."""
+    plan = _plan(found.splits, config)
+    patients = _hash_patients(found.inventory.cases, _patient_key(config, found.inventory))
+    progress = _write_shards(plan, found.inventory, patients, directory, config, workers)
     rejected = (*found.inventory.rejected, *progress.all_rejected)
     _write_notes(directory / "rejected.csv", rejected)
     _write_notes(directory / "noticed.csv", found.inventory.noticed)

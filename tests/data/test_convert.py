@@ -217,8 +217,10 @@ def test_images_that_are_not_in_the_patient_map_are_noticed(conversion, phantoms
 
 def test_an_empty_folder_is_one_clear_line(conversion, tmp_path):
     (tmp_path / "empty").mkdir()
+    config = conversion(dicom_dir=str(tmp_path / "empty"))
     with pytest.raises(InputError, match=r"empty: expected DICOM files at any depth\. Received: none"):
-        convert.convert(conversion(dicom_dir=str(tmp_path / "empty")))
+        convert.convert(config)
+    assert not pathlib.Path(config.output_dir).exists()
 
 
 def test_labels_of_other_images_are_one_clear_line(conversion, tmp_path):
