@@ -121,10 +121,9 @@ def read(path: files.Name) -> Picture:
     with _named(path):
         stream = _load(files.path(path))
         if stream.startswith(_JPEG_START):
-            pixels = _decode(stream, cv2.IMREAD_GRAYSCALE)
-            return Picture(pixels=pixels, encoded=_storable(stream))
+            return Picture(pixels=jpeg.decode(stream), encoded=_storable(stream))
         # Not IMREAD_GRAYSCALE: of a PNG that notes its gamma, libpng takes the luma of other values than those stored.
-        pixels = _decode(stream, cv2.IMREAD_UNCHANGED)
+        pixels = _decode_png(stream)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY if pixels.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
     if pixels.dtype != np.uint8:
@@ -178,7 +177,7 @@ def read_mask(path: files.Name, *, shape: tuple[int, ...] | None = None) -> np.n
             raise InputError("expected a PNG mask, as JPEG blurs the edge into values between. Received: a JPEG")
         if shape is not None and (size := png.size(stream)) != tuple(shape[:2]):
             raise InputError(f"expected a mask of its image's size, {_by(shape)} pixels. Received: {_by(size)}")
-        is_set = np.atleast_3d(_decode(stream, cv2.IMREAD_UNCHANGED)) != 0
+        is_set = np.atleast_3d(_decode_png(stream)) != 0
         mask, alpha = is_set[..., :3].any(axis=2), is_set[..., 3:]
         if not alpha.all() and (alpha[..., 0] != mask).any():
             raise InputError("expected a mask in grey levels or colours. Received: another one in the alpha channel")
@@ -286,10 +285,10 @@ def _by(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def _decode(stream: bytes, flag: int) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+def _decode_png(stream: bytes) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        raise InputError("expected a PNG or JPEG that can be decoded. Received: damaged pixels, or an unknown kind")
+        raise InputError("expected a PNG that can be decoded. Received: damaged pixels, or an unknown kind")
     return pixels
 
 

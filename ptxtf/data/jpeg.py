@@ -244,7 +244,7 @@ def repair(stream: bytes) -> bytes:
 
 
 def decode(stream: bytes) -> np.ndarray:
-    """Decode a grey JPEG of 8 bits, sequential or progressive.
+    """Decode a JPEG of 8 bits, sequential or progressive; of one in colour, its luma.
 
     libjpeg-turbo takes a seventh of the time of pydicom's decoders, and gives what TensorFlow's accurate decoder gives.
     What it only warns of, as data that end too early, is an error here; extra bytes between segments do no harm.
@@ -266,7 +266,7 @@ def decode(stream: bytes) -> np.ndarray:
         return simplejpeg.decode_jpeg(stream, colorspace="GRAY")[..., 0]
     except ValueError as error:
         pixels = None
-        if "extraneous" in str(error):  # which OpenCV, with libjpeg-turbo too, does not mind
+        if "extraneous" in str(error) or "subsampling" in str(error):  # OpenCV, with libjpeg-turbo too, minds neither
             flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
             pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
         if pixels is None:

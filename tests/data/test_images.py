@@ -195,7 +195,7 @@ BROKEN = {
     "half a PNG": (KINDS["grey"][: len(KINDS["grey"]) // 2], "expected a whole PNG. Received: "),
     "PNG without its last byte": (KINDS["grey"][:-1], "bytes without its end"),
     "PNG with a damaged byte": (KINDS["grey"][:200] + b"??" + KINDS["grey"][202:], "a damaged IDAT chunk"),
-    "too few rows": (hand_made_png(GREY[:40], size=GREY.shape), "expected a PNG or JPEG that can be decoded"),
+    "too few rows": (hand_made_png(GREY[:40], size=GREY.shape), "expected a PNG that can be decoded"),
     "no size": (hand_made_png(GREY, size=(0, 9)), "expected a picture of at least 1 x 1 pixels. Received: 0 x 9"),
     "huge": (HUGE, "expected at most 268435456 pixels. Received: 60000 x 60000"),
     "huge, cut off": (HUGE[:40], "expected at most 268435456 pixels. Received: 60000 x 60000"),
@@ -218,7 +218,7 @@ BROKEN = {
     ),
     "no such kind of JPEG": (
         KINDS["jpeg"][: AT_FRAME + 1] + b"\xc5" + KINDS["jpeg"][AT_FRAME + 2 :],
-        "expected a PNG or JPEG that can be decoded",
+        "expected a sound JPEG stream",
     ),
     "another kind": (encoded(GREY, "TIFF"), "bytes of something else"),
 }
@@ -411,3 +411,14 @@ def test_one_folder_may_be_told_in_several_ways(tmp_path, monkeypatch, masks):
     matches = images.match_masks(images.find("films"), images.find(masks.format(tmp_path)))
     assert sorted(path.name for path in matches.images) == ["a.png", "b.png"]
     assert {name: path.name for name, path in matches.masks.items()} == {"a": "a_mask.png"}
+
+
+def test_a_jpeg_whose_data_end_too_early_is_refused(tmp_path, rng):
+    pixels = cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), (0, 0), 2)
+    stream = cv2.imencode(".jpg", pixels)[1].tobytes()
+    (tmp_path / "whole.jpg").write_bytes(stream)
+    (tmp_path / "cut.jpg").write_bytes(stream[: stream.index(b"\xff\xda") + 60] + stream[-2:])
+    expected = cv2.imread(str(tmp_path / "whole.jpg"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(images.read(tmp_path / "whole.jpg").pixels, expected)
+    with pytest.raises(InputError, match=r"cut\.jpg: expected a sound JPEG stream\. Received: .*premature end"):
+        images.read(tmp_path / "cut.jpg")
