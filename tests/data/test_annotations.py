@@ -255,7 +255,7 @@ def test_summary_by_hand(write):
     )
 
 
-@pytest.mark.parametrize("image_id", ["1.2.276.0.7230010.3.1.4.8323329.6904", "a b", "Ä", "-", ".", "x" * 200])
+@pytest.mark.parametrize("image_id", ["1.2.826.0.1.3680043.8.498.1", "a b", "Ä", "-", ".", "x" * 200])
 def test_an_image_id_that_can_be_used(image_id):
     assert annotations.check_image_id(image_id) == ""
 

@@ -169,7 +169,7 @@ def test_a_few_of_each_class_and_split_are_shown_whatever_their_order(tmp_path):
 
 
 def test_a_tile_says_what_is_known(tmp_path):
-    long = "1.2.276.0.7230010.3.1.4.8323329.5597.1517875188.959090"
+    long = "1.2.826.0.1.3680043.8.498.10000000000.20000.3000000000.400000"
     known = record(long, original_size=(16, 12), size=8, spacing_mm=(0.143, 0.168), view_position="AP")
     unknown = record("b", spacing_mm=(float("nan"), float("nan")), view_position="")
     write(tmp_path, train=[known], test=[unknown])
