@@ -220,6 +220,6 @@ def _mm(spacing: np.ndarray) -> str:
     return f"{spacing[0]:.3g} mm" if spacing[0] == spacing[1] else f"{spacing[0]:.3g} × {spacing[1]:.3g} mm"
 
 
-def _shortened(image_id: str, length: int = 34) -> str:
+def _shortened(image_id: str, length: int = 30) -> str:
     """Return the end of a long id, which tells more than its beginning."""
     return image_id if len(image_id) <= length else f"…{image_id[1 - length :].lstrip('.')}"
