@@ -30,7 +30,6 @@ ENDINGS = (".png", ".jpg", ".jpeg")
 
 _MASK_SUFFIX = "_mask"
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_SEQUENTIAL = (0xC0, 0xC1)  # frames: baseline, and its extension without progression (T.81 B.2.2)
 _MAX_PIXELS = 2**28
 
 
@@ -297,7 +296,7 @@ def _storable(stream: bytes) -> bytes | None:
 
     Both leave it to libjpeg, which takes the luma of colours. Progressive streams would do, too, but decode slowly.
     """
-    if jpeg.frame(stream).kind not in _SEQUENTIAL:
+    if not jpeg.frame(stream).is_sequential:
         return None
     try:
         stripped = jpeg.strip(stream)
