@@ -1,13 +1,14 @@
 """Contrast-limited adaptive histogram equalisation (CLAHE).
 
-Flows in: uint8 images [B, H, W, 1], 0..255. Flows out: the same, equalised.
+Flows in: uint8 or uint16 images [B, H, W, 1]. Flows out: the same, equalised over the whole range of the dtype.
 
 Every pixel equals OpenCV's on every path: eager, `tf.function`, `tf.data` and XLA. The stages, for one image:
 
     pixels -> mirrored to whole tiles -> histograms -> clipped histograms -> look-up tables -> blended pixels
 
-The work runs image by image in two `tf.map_fn` loops, first the tables and then the pixels. One image's arrays fit in
-the cache, and the border between the loops makes XLA store the tables; fused, it computes an entry anew per pixel.
+The work runs image by image, and within one by strips, the rows of the tile grid: one loop makes the tables, a second
+blends the pixels. What a strip needs fits in the cache, and the border between the loops makes XLA store the tables;
+fused, it would compute an entry anew for each pixel.
 """
 
 import math
@@ -15,7 +16,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-_LEVELS = 256
+_BLOCK = 16
+"""Bins that one matrix product sums up, see `_running_sums`."""
 
 
 def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, int] = (8, 8)) -> tf.Tensor:
@@ -26,16 +28,18 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
     divide the image, the histograms see it mirrored at the right and at the bottom.
 
     Args:
-        images: uint8 [B, H, W, 1], 0..255. B, H and W may be unknown while a graph is traced.
+        images: uint8 [B, H, W, 1], 0..255, or uint16, 0..65535. B, H and W may be unknown while a graph is traced.
         clip_limit: largest bin as a multiple of the mean bin (but at least one pixel); 0 or less sets no limit.
-        tile_grid: number of tiles as (rows, columns); OpenCV's `tileGridSize` is (columns, rows).
+        tile_grid: number of tiles (rows, columns), at most one per pixel; OpenCV's `tileGridSize` is (columns, rows).
 
     Returns:
-        uint8 [B, H, W, 1], each image equal to `cv2.createCLAHE(clip_limit, (columns, rows)).apply(image)`.
+        [B, H, W, 1] in the images' dtype, each image equal to
+        `cv2.createCLAHE(clip_limit, (columns, rows)).apply(image)`.
 
     Raises:
-        ValueError: the images are not uint8 [B, H, W, 1] with pixels, the limit is not finite, or the grid is not
-            two integers of at least 1.
+        ValueError: the images are not uint8 or uint16 [B, H, W, 1] with pixels, the limit is not finite, or the grid
+            is not two integers from 1 to the image's height and width.
+        tf.errors.InvalidArgumentError: the grid is larger than an image whose size was not known in tracing.
 
     Example:
         >>> equalised = ptxtf.ops.clahe(images, clip_limit=2.0, tile_grid=(8, 8))
@@ -46,24 +50,12 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
     images = tf.convert_to_tensor(images)
     _check_arguments(images, clip_limit, tile_grid)
     tiling = _tile(images, tile_grid)
-    row_cells, row_weights = _blend_positions(tiling.image_height, tiling.tile_height)
-    column_cells, column_weights = _blend_positions(tiling.image_width, tiling.tile_width)
-    # [H, 1] + [W] -> [H, W]: where in the packed tables the 256 entries for this pixel start
-    table_starts = (row_cells[:, tf.newaxis] * (tiling.columns + 1) + column_cells) * _LEVELS
-
-    def tables_of(pixels: tf.Tensor) -> tf.Tensor:
-        histograms = _clip(_histograms(_mirror(pixels, tiling), tiling), clip_limit, tiling)
-        return _pack_neighbours(_lookup_tables(histograms, tiling), tiling)
-
-    def blend(pixels_and_tables: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        pixels, tables = pixels_and_tables
-        neighbours = tf.gather(tables, table_starts + tf.cast(pixels, tf.int32))
-        return _interpolate(neighbours, row_weights[:, tf.newaxis], column_weights)
-
-    pixels = images[..., 0]
-    tables = tf.map_fn(tables_of, pixels, fn_output_signature=tf.int32)
-    equalised = tf.map_fn(blend, (pixels, tables), fn_output_signature=tf.uint8)
-    return tf.ensure_shape(equalised[..., tf.newaxis], images.shape)
+    equalised = tf.map_fn(
+        lambda image: _equalise(image[..., 0], clip_limit, tiling)[..., tf.newaxis],
+        images,
+        fn_output_signature=images.dtype,
+    )
+    return tf.ensure_shape(equalised, images.shape)
 
 
 class _Tiling(NamedTuple):
@@ -71,6 +63,7 @@ class _Tiling(NamedTuple):
 
     rows: int
     columns: int
+    levels: int
     image_height: tf.Tensor
     image_width: tf.Tensor
     tile_height: tf.Tensor
@@ -82,11 +75,22 @@ class _Tiling(NamedTuple):
         return self.tile_height * self.tile_width
 
 
+def _equalise(pixels: tf.Tensor, clip_limit: float, tiling: _Tiling) -> tf.Tensor:
+    strips = _strips(pixels, tiling)
+    tables = tf.map_fn(
+        lambda strip: _lookup_tables(_clip(_histograms(strip, tiling), clip_limit, tiling), tiling, pixels.dtype),
+        strips,
+        fn_output_signature=pixels.dtype,
+    )
+    return _whole(_blend(strips, tables, tiling), tiling)
+
+
 def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int, int]) -> None:
     shape = images.shape
-    if images.dtype != tf.uint8 or shape.rank != 4 or shape[3] != 1 or 0 in shape[:3]:
+    if images.dtype not in (tf.uint8, tf.uint16) or shape.rank != 4 or shape[3] != 1 or 0 in shape[:3]:
         raise ValueError(
-            f"expected uint8 images [B, H, W, 1] with pixels. Received: dtype={images.dtype.name}, shape={shape}"
+            f"expected uint8 or uint16 images [B, H, W, 1] with pixels. "
+            f"Received: dtype={images.dtype.name}, shape={shape}"
         )
     if not math.isfinite(clip_limit):
         raise ValueError(f"expected a finite clip_limit. Received: clip_limit={clip_limit}")
@@ -94,18 +98,29 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
         raise ValueError(
             f"expected tile_grid (rows, columns), two integers of at least 1. Received: tile_grid={tile_grid}"
         )
+    for tiles, length, name in zip(tile_grid, shape[1:3], ("rows", "columns"), strict=True):
+        if length is not None and tiles > length:
+            raise ValueError(
+                f"expected tile_grid of at most {length} {name}, one per pixel. Received: tile_grid={tile_grid}"
+            )
 
 
 def _tile(images: tf.Tensor, tile_grid: tuple[int, int]) -> _Tiling:
     rows, columns = tile_grid
-    height, width = tf.unstack(tf.shape(images)[1:3])
-    # As soon as one side needs padding OpenCV pads both, and a side that needs none by as many pixels as it has tiles.
-    grow = tf.cast((height % rows != 0) | (width % columns != 0), tf.int32)
+    size = tf.shape(images)[1:3]
     static_height, static_width = images.shape[1:3]
     is_static = static_height is not None and static_width is not None
+    if not is_static:
+        message = f"expected images of at least {rows} x {columns} pixels, one for each of tile_grid={tile_grid}"
+        with tf.control_dependencies([tf.debugging.assert_greater_equal(size, [rows, columns], message)]):
+            size = tf.identity(size)
+    height, width = tf.unstack(size)
+    # As soon as one side needs padding OpenCV pads both, and a side that needs none by as many pixels as it has tiles.
+    grow = tf.cast((height % rows != 0) | (width % columns != 0), tf.int32)
     return _Tiling(
         rows=rows,
         columns=columns,
+        levels=images.dtype.max + 1,
         image_height=height,
         image_width=width,
         tile_height=height // rows + grow,
@@ -114,13 +129,19 @@ def _tile(images: tf.Tensor, tile_grid: tuple[int, int]) -> _Tiling:
     )
 
 
-def _mirror(pixels: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
-    """Extend [H, W] to whole tiles by mirroring about the last row and column."""
-    if tiling.is_exact:
-        return pixels
-    rows = _mirrored_indices(tiling.image_height, tiling.rows * tiling.tile_height)
-    columns = _mirrored_indices(tiling.image_width, tiling.columns * tiling.tile_width)
-    return tf.gather(tf.gather(pixels, rows, axis=0), columns, axis=1)
+def _strips(pixels: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
+    """Extend [H, W] to whole tiles by mirroring about the last row and column: -> [rows, tile_height, width]."""
+    height, width = tiling.rows * tiling.tile_height, tiling.columns * tiling.tile_width
+    if not tiling.is_exact:
+        pixels = tf.gather(pixels, _mirrored_indices(tiling.image_height, height), axis=0)
+        pixels = tf.gather(pixels, _mirrored_indices(tiling.image_width, width), axis=1)
+    return tf.reshape(pixels, [tiling.rows, tiling.tile_height, width])
+
+
+def _whole(strips: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
+    """Undo `_strips`: [rows, tile_height, width] -> [H, W]."""
+    pixels = tf.reshape(strips, [tiling.rows * tiling.tile_height, tiling.columns * tiling.tile_width])
+    return pixels if tiling.is_exact else pixels[: tiling.image_height, : tiling.image_width]
 
 
 def _mirrored_indices(length: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
@@ -130,73 +151,137 @@ def _mirrored_indices(length: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
     return tf.minimum(phase, period - phase)
 
 
-def _histograms(pixels: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
-    """Count each tile's grey levels: whole tiles [H, W] -> int32 [tiles, 256]."""
-    tile_rows = tf.range(tiling.rows * tiling.tile_height) // tiling.tile_height
-    tile_columns = tf.range(tiling.columns * tiling.tile_width) // tiling.tile_width
-    tiles = tile_rows[:, tf.newaxis] * tiling.columns + tile_columns  # [H, 1] + [W] -> [H, W]
-    bins = tiles * _LEVELS + tf.cast(pixels, tf.int32)
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(bins), bins, tiling.rows * tiling.columns * _LEVELS)
-    return tf.reshape(counts, [-1, _LEVELS])  # [tiles * 256] -> [tiles, 256]
+def _histograms(strip: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
+    """Count the grey levels of a strip's tiles: [tile_height, width] -> int32 [columns, levels]."""
+    pixels = tf.reshape(tf.cast(strip, tf.int32), [tiling.tile_height, tiling.columns, tiling.tile_width])
+    bins = pixels + tf.range(tiling.columns)[:, tf.newaxis] * tiling.levels
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(bins), bins, tiling.columns * tiling.levels)
+    return tf.reshape(counts, [tiling.columns, tiling.levels])
 
 
 def _clip(histograms: tf.Tensor, clip_limit: float, tiling: _Tiling) -> tf.Tensor:
-    """Cut bins off at the limit and spread what was cut, int32 [tiles, 256] -> the same, with the same sums."""
+    """Cut bins off at the limit and spread what was cut, int32 [columns, levels] -> the same, with the same sums."""
     if clip_limit <= 0:
         return histograms
     area = tf.cast(tiling.tile_area, tf.float64)
-    limit = tf.clip_by_value(clip_limit * area / _LEVELS, 1.0, area)
+    limit = tf.clip_by_value(clip_limit * area / tiling.levels, 1.0, area)
     kept = tf.minimum(histograms, tf.cast(limit, tf.int32))
-    surplus = tiling.tile_area - tf.reduce_sum(kept, axis=-1, keepdims=True)  # [tiles, 1]
-    to_every_bin, residual = surplus // _LEVELS, surplus % _LEVELS
+    surplus = tiling.tile_area - tf.reduce_sum(kept, axis=-1, keepdims=True)  # [columns, 1]
+    to_every_bin, residual = surplus // tiling.levels, surplus % tiling.levels
     # The residual goes, one pixel each, to the first bin and then to every step-th one until it is used up.
-    step = _LEVELS // tf.maximum(residual, 1)
-    bins = tf.range(_LEVELS)
-    steps = bins // step  # [256] // [tiles, 1] -> [tiles, 256]
+    step = tiling.levels // tf.maximum(residual, 1)
+    bins = tf.range(tiling.levels)
+    # [levels] / [columns, 1], rounded down: exact in float32, and faster there than division of integers.
+    steps = tf.cast(tf.floor(tf.cast(bins, tf.float32) / tf.cast(step, tf.float32)), tf.int32)
     gets_one = (steps * step == bins) & (steps < residual)
     return kept + to_every_bin + tf.cast(gets_one, tf.int32)
 
 
-def _lookup_tables(histograms: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
-    """Scale the cumulative histograms to 0..255: int32 [tiles, 256] -> the same shape."""
-    scale = 255.0 / tf.cast(tiling.tile_area, tf.float32)
-    # Each row of the cumulative sums ends in the tile's area, so the product needs no clipping at 255.
-    return tf.cast(tf.round(tf.cast(tf.cumsum(histograms, axis=-1), tf.float32) * scale), tf.int32)
+def _lookup_tables(histograms: tf.Tensor, tiling: _Tiling, dtype: tf.DType) -> tf.Tensor:
+    """Scale the cumulative histograms to the dtype's range: int32 [columns, levels] -> the same of dtype."""
+    scale = float(tiling.levels - 1) / tf.cast(tiling.tile_area, tf.float32)
+    # The sums end in the tile's area, so the product needs no clipping.
+    return tf.cast(tf.round(_running_sums(tf.cast(histograms, tf.float32)) * scale), dtype)
 
 
-def _pack_neighbours(tables: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
-    """Put the entries of four neighbouring tables in the four bytes of one integer, so that one gather fetches them.
+def _running_sums(values: tf.Tensor) -> tf.Tensor:
+    """Sum up along the last axis, whose length is a power of `_BLOCK`; exact for whole numbers up to 2**24.
 
-    Tile centres cut the image into (rows + 1) x (columns + 1) cells, the outermost with fewer neighbours, repeated.
-    int32 [tiles, 256] -> int32 [cells * 256]; bytes from the lowest: upper left, upper right, lower left, lower right.
+    Block by block by a triangular matrix, then the blocks' totals in the same way: faster than `tf.cumsum` under XLA.
     """
-    tables = tf.reshape(tables, [tiling.rows, tiling.columns, _LEVELS])  # [tiles, 256] -> [rows, columns, 256]
-    tables = tf.pad(tables, [[1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
-    upper = tables[:-1, :-1] + tables[:-1, 1:] * 2**8
-    lower = tables[1:, :-1] + tables[1:, 1:] * 2**8
-    packed = tf.bitwise.bitwise_or(upper, tf.bitwise.left_shift(lower, 16))
-    return tf.reshape(packed, [-1])  # [rows + 1, columns + 1, 256] -> [cells * 256]
+    length = values.shape[-1]
+    upper = tf.linalg.band_part(tf.ones([_BLOCK, _BLOCK]), 0, -1)
+    sums = tf.matmul(tf.reshape(values, [-1, _BLOCK]), upper)
+    if length > _BLOCK:
+        totals = tf.reshape(sums[:, -1], [-1, length // _BLOCK])
+        before = tf.reshape(_running_sums(totals) - totals, [-1, 1])
+        sums += before
+    return tf.reshape(sums, tf.shape(values))
 
 
-def _blend_positions(length: tf.Tensor, tile_length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return for each row (or column) its cell, int32 [length], and the weight of the cell's further tile, float32."""
+def _blend(strips: tf.Tensor, tables: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
+    """Blend for each pixel the tables around it: [rows, tile_height, width], [rows, columns, levels] -> strips."""
+    look_up = (_PackedTables if strips.dtype == tf.uint8 else _PlainTables)(tables, tiling)
+    row_cells, row_weights = _positions(tiling.rows, tiling.tile_height)
+    column_cells, column_weights = _positions(tiling.columns, tiling.tile_width)
+    by_strip = [tiling.rows, tiling.tile_height, 1]
+    row_starts = tf.reshape(row_cells * look_up.row_pitch, by_strip)
+    column_starts = column_cells * tiling.levels
+
+    def blend(strip_and_rows: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        strip, row_starts, row_weights = strip_and_rows
+        neighbours = look_up(row_starts + column_starts + tf.cast(strip, tf.int32))
+        return _interpolate(neighbours, row_weights, column_weights, strip.dtype)
+
+    return tf.map_fn(blend, (strips, row_starts, tf.reshape(row_weights, by_strip)), fn_output_signature=strips.dtype)
+
+
+class _PlainTables:
+    """Tables [rows, columns, levels] behind one another, the outermost repeated around the others.
+
+    Called with where the entries of the upper left of four neighbouring tables stand, int32 [h, w], it returns those of
+    all four: upper left, upper right, lower left, lower right.
+    """
+
+    def __init__(self, tables: tf.Tensor, tiling: _Tiling) -> None:
+        self.row_pitch = (tiling.columns + 2) * tiling.levels
+        self._steps = [0, tiling.levels, self.row_pitch, self.row_pitch + tiling.levels]
+        self._tables = tf.reshape(_repeat_border(tables), [-1])
+
+    def __call__(self, starts: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.gather(self._tables, starts + step) for step in self._steps]
+
+
+class _PackedTables:
+    """The same for uint8, where one look-up gets four entries at once, the bytes of one integer."""
+
+    def __init__(self, tables: tf.Tensor, tiling: _Tiling) -> None:
+        self.row_pitch = (tiling.columns + 1) * tiling.levels
+        entries = tf.cast(_repeat_border(tables), tf.int32)
+        pairs = entries[:, :-1] + entries[:, 1:] * 2**8
+        packed = tf.bitwise.bitwise_or(pairs[:-1], tf.bitwise.left_shift(pairs[1:], 16))
+        count = (tiling.rows + 1) * self.row_pitch
+        # To a power of two: a mask then tells the compiler that no index lies outside, and it need not check each.
+        length = 1 << (count - 1).bit_length()
+        self._mask = length - 1
+        self._packed = tf.pad(tf.reshape(packed, [-1]), [[0, length - count]])
+
+    def __call__(self, starts: tf.Tensor) -> list[tf.Tensor]:
+        packed = tf.gather(self._packed, tf.bitwise.bitwise_and(starts, self._mask))
+        return [tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, shift), 255) for shift in (0, 8, 16, 24)]
+
+
+def _repeat_border(tables: tf.Tensor) -> tf.Tensor:
+    """Repeat the outermost tables around the others: [rows, columns, levels] -> [rows + 2, columns + 2, levels]."""
+    tables = tf.concat([tables[:1], tables, tables[-1:]], axis=0)
+    return tf.concat([tables[:, :1], tables, tables[:, -1:]], axis=1)
+
+
+def _positions(tiles: int, tile_length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return where the rows (or columns) of whole tiles lie, by float32 arithmetic.
+
+    The centres of n tiles part an axis into n + 1 cells: the cells, int32 [n * tile_length], and the weights of the
+    second of a cell's two tiles, float32 of the same shape.
+    """
     per_pixel = 1.0 / tf.cast(tile_length, tf.float32)
     # float32(i * per_pixel) - 0.5, each rounded: by way of float64, where the product is exact, lest XLA fuses the two.
-    steps = tf.cast(tf.range(length), tf.float64) * tf.cast(per_pixel, tf.float64)
+    steps = tf.cast(tf.range(tiles * tile_length), tf.float64) * tf.cast(per_pixel, tf.float64)
     positions = tf.cast(steps, tf.float32) - 0.5
     nearer = tf.floor(positions)
     return tf.cast(nearer, tf.int32) + 1, positions - nearer
 
 
-def _interpolate(neighbours: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor) -> tf.Tensor:
-    """Blend the four table entries of each pixel: int32 [H, W], float32 [H, 1], float32 [W] -> uint8 [H, W]."""
-    upper_left, upper_right, lower_left, lower_right = (
-        tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(neighbours, shift), 255), tf.float32)
-        for shift in (0, 8, 16, 24)
-    )
+def _interpolate(
+    neighbours: list[tf.Tensor], row_weights: tf.Tensor, column_weights: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
+    """Blend each pixel's four table entries: four of [h, w], float32 [h, 1], float32 [w] -> [h, w] of dtype."""
+    upper_left, upper_right, lower_left, lower_right = (tf.cast(entries, tf.float32) for entries in neighbours)
     upper = _mix(upper_left, upper_right, column_weights)
     lower = _mix(lower_left, lower_right, column_weights)
-    return tf.cast(tf.round(_mix(upper, lower, row_weights)), tf.uint8)
+    blended = _mix(upper, lower, row_weights)
+    # Half to even, as `tf.round`, in fewer instructions: from 2**23 on float32 holds whole numbers only, and the lower
+    # bits of its pattern are the number.
+    return tf.cast(tf.bitwise.bitwise_and(tf.bitcast(blended + 2.0**23, tf.int32), dtype.max), dtype)
 
 
 def _mix(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
