@@ -96,6 +96,35 @@ def test_zoom_above_one_enlarges_about_the_centre():
     np.testing.assert_allclose(moved[:, ::2, ::2], images[:, 1:4, 1:4], atol=1e-6)
 
 
+def test_shift_moves_down_and_to_the_right_by_shares_of_the_sides():
+    images = photographs(1, (8, 10), 1)
+    matrices = ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shift=[[0.25, -0.1]], image_size=(8, 10))
+    moved = ops.warp_affine(images, matrices).numpy()
+    np.testing.assert_allclose(moved[:, 2:, :-1], images[:, :-2, 1:], atol=1e-6)
+    assert not moved[:, :2].any()
+    assert not moved[:, :, -1].any()
+
+
+def test_shear_leans_vertical_lines_by_its_angle():
+    images = np.zeros((1, 9, 9, 1), np.float32)
+    images[0, :, 4] = 1
+    lean = np.float32(np.arctan(0.5))  # half a pixel to the right for each one down
+    matrices = ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shear_radians=[lean], image_size=(9, 9))
+    moved = ops.warp_affine(images, matrices).numpy()[0, ..., 0]
+    centres = (moved * np.arange(9)).sum(axis=1) / moved.sum(axis=1)
+    np.testing.assert_allclose(centres, 4 + 0.5 * (np.arange(9) - 4), atol=1e-5)
+
+
+def test_shear_comes_before_rotation_and_shift_comes_last():
+    images = photographs(1, (9, 9), 1)
+    everything = {"zoom": [1.0], "image_size": (9, 9), "flip": [True], "shear_radians": [np.float32(0.3)]}
+    together = ops.affine_matrices([np.float32(np.pi / 2)], **everything, shift=[[0.0, 1 / 9]])
+    leant = ops.affine_matrices([0.0], **everything)
+    turned_back = np.rot90(ops.warp_affine(images, leant, fill_value=0.5)[0])
+    expected = np.roll(turned_back, 1, axis=1)[:, 1:]
+    np.testing.assert_allclose(ops.warp_affine(images, together, fill_value=0.5)[0, :, 1:], expected, atol=1e-5)
+
+
 def test_half_a_pixel_to_the_right_by_hand():
     images = np.array([1.0, 3.0, 7.0], np.float32).reshape(1, 1, 3, 1)
     matrices = np.array([[[1, 0, 0], [0, 1, -0.5]]], np.float32)
@@ -111,6 +140,38 @@ def test_uint8_masks_keep_their_labels():
     expected = scipy_warp(masks, skewed_matrices(), order=0, mode="grid-constant", cval=2)
     assert moved.dtype == tf.uint8
     np.testing.assert_array_equal(moved, expected)
+
+
+@pytest.mark.parametrize(("fill_mode", "scipy_mode"), [("constant", "grid-constant"), ("reflect", "mirror")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_uint8_images_are_blended_without_rounding(fill_mode, scipy_mode, channels):
+    images = (photographs(channels=channels) * 255).astype(np.uint8)
+    moved = ops.warp_affine(images, skewed_matrices(), fill_mode=fill_mode, fill_value=9)
+    expected = scipy_warp(images.astype(np.float32), skewed_matrices(), order=1, mode=scipy_mode, cval=9)
+    assert moved.dtype == tf.float32
+    np.testing.assert_allclose(moved, expected, rtol=0, atol=255 * 1e-5)
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_uint8_images_come_out_alike_to_the_last_bit_on_every_path(fill_mode, interpolation):
+    images, matrices = (photographs(4, (64, 80), 1) * 255).astype(np.uint8), skewed_matrices(4)
+
+    def warp(batch, batch_matrices):
+        return ops.warp_affine(batch, batch_matrices, fill_mode=fill_mode, interpolation=interpolation)
+
+    eager = warp(images, matrices)
+    np.testing.assert_array_equal(tf.function(warp, jit_compile=True)(images, matrices), eager)
+    dataset = tf.data.Dataset.from_tensor_slices((images, matrices)).batch(3).map(warp)
+    np.testing.assert_array_equal(np.concatenate(list(dataset)), eager)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 50.0, 1e6, 1e12])
+def test_matrices_of_any_scale_are_safe(scale):
+    images = photographs(1, (23, 31), 1)
+    matrices = np.array([[[scale, 0, -3 * scale], [0, 1, 0.25]]], np.float32)
+    expected = scipy_warp(images, matrices, order=1, mode="grid-constant", cval=0.5)
+    np.testing.assert_allclose(ops.warp_affine(images, matrices, fill_value=0.5), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("fill_mode", ["constant", "reflect"])
@@ -155,11 +216,11 @@ def test_batch_equals_each_alone():
             "expected interpolation of 'bilinear' or 'nearest'. Received: interpolation='cubic'",
         ),
         ({"fill_mode": "wrap"}, "expected fill_mode of 'constant' or 'reflect'. Received: fill_mode='wrap'"),
-        ({"images": photographs()[0]}, r"expected float32 images \[B, H, W, C\] for bilinear.*shape=\(23, 31, 2\)"),
         (
-            {"images": np.zeros((3, 4, 4, 1), np.uint8)},
-            r"float32 images \[B, H, W, C\] for bilinear interpolation. Received: dtype=uint8",
+            {"images": photographs()[0]},
+            r"expected float32 or uint8 images \[B, H, W, C\]\. Received: dtype=float32, shape=\(23, 31, 2\)",
         ),
+        ({"images": np.zeros((3, 4, 4, 1), np.int32)}, r"float32 or uint8 images .* Received: dtype=int32"),
         ({"matrices": skewed_matrices(2)}, r"expected float32 matrices \[3, 2, 3\]. Received.*shape=\(2, 2, 3\)"),
         ({"matrices": skewed_matrices().astype(np.float64)}, "expected float32 matrices .*dtype=float64"),
     ],
@@ -177,13 +238,17 @@ def test_a_fill_value_outside_uint8_is_refused():
 
 def test_wrong_matrix_arguments_are_refused():
     with pytest.raises(
-        ValueError, match=r"expected .* and flip of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\)"
+        ValueError,
+        match=r"expected .* and shear_radians of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\), \(1,\)",
     ):
         ops.affine_matrices([0.0], zoom=1.0, flip=[False], image_size=(4, 4))
     with pytest.raises(
-        ValueError, match=r"expected .* and flip of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\)"
+        ValueError,
+        match=r"expected .* and shear_radians of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\), \(2,\)",
     ):
         ops.affine_matrices([0.0, 1.0], zoom=[1.0], flip=[False], image_size=(4, 4))
+    with pytest.raises(ValueError, match=r"expected shift \[1, 2\]\. Received: shape=\(2,\)"):
+        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shift=[0.1, 0.1], image_size=(4, 4))
     with pytest.raises(ValueError, match=r"expected image_size \(height, width\).*Received: image_size=\(0, 4\)"):
         ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(0, 4))
     with pytest.raises(ValueError, match=r"positive integers\. Received: image_size=\(None, 4\)"):
@@ -196,24 +261,29 @@ def seeds(count: int) -> np.ndarray:
 
 
 def draw(batch_seeds):
-    return ops.draw_affine(batch_seeds, rotation_degrees=(5.0, 20.0), zoom=0.1, flip_probability=0.25)
+    return ops.draw_affine(
+        batch_seeds, rotation_degrees=(5.0, 20.0), zoom=0.1, flip_probability=0.25, shear_degrees=8.0, shift=0.2
+    )
 
 
 def test_draws_have_the_distributions_asked_for():
-    rotation_radians, zoom, flip = (drawn.numpy() for drawn in tf.function(draw)(seeds(3000)))
+    rotation_radians, zoom, flip, shear_radians, shift = (drawn.numpy() for drawn in tf.function(draw)(seeds(3000)))
     degrees = np.degrees(rotation_radians)
     assert stats.kstest(np.abs(degrees), stats.uniform(5, 15).cdf).pvalue > 0.01
     assert stats.kstest(zoom, stats.uniform(0.9, 0.2).cdf).pvalue > 0.01
     assert np.mean(degrees > 0) == pytest.approx(0.5, abs=0.03)
     assert np.mean(flip) == pytest.approx(0.25, abs=0.03)
+    assert stats.kstest(np.degrees(shear_radians), stats.uniform(-8, 16).cdf).pvalue > 0.01
+    assert [stats.kstest(way, stats.uniform(-0.2, 0.4).cdf).pvalue > 0.01 for way in shift.T] == [True, True]
 
 
 def test_draws_are_independent_of_each_other():
     drawn = tf.function(draw)(seeds(3000))
     brightness = tf.function(lambda s: ops.draw_brightness(s, brightness=0.1))(seeds(3000))
     size, sign = np.abs(drawn[0]), np.sign(drawn[0])
-    correlations = np.corrcoef([size, sign, drawn[1], drawn[2].numpy().astype(float), brightness])
-    assert np.abs(correlations - np.eye(5)).max() < 0.06  # three standard errors of 3000 independent pairs
+    flips, shift = drawn.flip.numpy().astype(float), drawn.shift.numpy().T
+    correlations = np.corrcoef([size, sign, drawn.zoom, flips, drawn.shear_radians, *shift, brightness])
+    assert np.abs(correlations - np.eye(8)).max() < 0.07  # four standard errors of 3000 independent pairs
 
 
 def test_draws_are_the_same_on_every_path():
@@ -228,13 +298,13 @@ def test_draws_are_the_same_on_every_path():
 def test_an_example_draws_by_its_own_seed_alone():
     together, alone = draw(seeds(6)), draw(seeds(6)[4:5])
     for all_drawn, one in zip(together, alone, strict=True):
-        assert all_drawn[4] == one[0]
+        np.testing.assert_array_equal(all_drawn[4], one[0])
 
 
 def test_nothing_is_drawn_from_ranges_of_one_value():
     drawn = ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=0)
-    assert [np.unique(values).tolist() for values in drawn] == [[0.0], [1.0], [False]]
-    assert np.all(ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=1)[2])
+    assert [np.unique(values).tolist() for values in drawn] == [[0.0], [1.0], [False], [0.0], [0.0]]
+    assert np.all(ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=1).flip)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +314,8 @@ def test_nothing_is_drawn_from_ranges_of_one_value():
         ({"rotation_degrees": (-5, 5)}, "expected rotation_degrees"),
         ({"zoom": 1.0}, "expected 0 <= zoom < 1. Received: zoom=1.0"),
         ({"flip_probability": 1.5}, "expected flip_probability in 0..1. Received: flip_probability=1.5"),
+        ({"shear_degrees": 90}, "expected 0 <= shear_degrees < 90. Received: shear_degrees=90"),
+        ({"shift": -0.1}, "expected shift of at least 0. Received: shift=-0.1"),
         ({"seeds": seeds(4)[0]}, r"expected int32 seeds \[B, 2\]. Received: dtype=int32, shape=\(2,\)"),
         ({"seeds": seeds(4).astype(np.int64)}, "expected int32 seeds .* Received: dtype=int64"),
     ],
