@@ -14,14 +14,17 @@ They take plain arguments and know no configuration, flag or file. Wrong argumen
 from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
 from ptxtf.ops.clahe import clahe
 from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
+from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
 
 __all__ = [
+    "add_noise",
     "adjust_brightness",
     "affine_matrices",
     "clahe",
     "draw_affine",
     "draw_brightness",
+    "draw_noise",
     "extract_patches",
     "stitch_patches",
     "to_unit_range",
