@@ -12,6 +12,7 @@ They take plain arguments and know no configuration, flag or file. Wrong argumen
 """
 
 from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
+from ptxtf.ops.blur import blur, draw_blur
 from ptxtf.ops.clahe import clahe
 from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
 from ptxtf.ops.noise import add_noise, draw_noise
@@ -21,8 +22,10 @@ __all__ = [
     "add_noise",
     "adjust_brightness",
     "affine_matrices",
+    "blur",
     "clahe",
     "draw_affine",
+    "draw_blur",
     "draw_brightness",
     "draw_noise",
     "extract_patches",
