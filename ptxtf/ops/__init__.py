@@ -14,6 +14,7 @@ They take plain arguments and know no configuration, flag or file. Wrong argumen
 from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
 from ptxtf.ops.blur import blur, draw_blur
 from ptxtf.ops.clahe import clahe
+from ptxtf.ops.cutout import cut_out, draw_cutout
 from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
 from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
@@ -24,9 +25,11 @@ __all__ = [
     "affine_matrices",
     "blur",
     "clahe",
+    "cut_out",
     "draw_affine",
     "draw_blur",
     "draw_brightness",
+    "draw_cutout",
     "draw_noise",
     "extract_patches",
     "stitch_patches",
