@@ -18,6 +18,7 @@ from ptxtf.ops.cutout import cut_out, draw_cutout
 from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
 from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
+from ptxtf.ops.random_patches import crop_patches, draw_corners
 
 __all__ = [
     "add_noise",
@@ -25,10 +26,12 @@ __all__ = [
     "affine_matrices",
     "blur",
     "clahe",
+    "crop_patches",
     "cut_out",
     "draw_affine",
     "draw_blur",
     "draw_brightness",
+    "draw_corners",
     "draw_cutout",
     "draw_noise",
     "extract_patches",
