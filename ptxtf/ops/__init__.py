@@ -15,7 +15,15 @@ from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
 from ptxtf.ops.blur import blur, draw_blur
 from ptxtf.ops.clahe import clahe
 from ptxtf.ops.cutout import cut_out, draw_cutout
-from ptxtf.ops.intensity import adjust_brightness, draw_brightness, to_unit_range
+from ptxtf.ops.intensity import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_gamma,
+    draw_brightness,
+    draw_contrast,
+    draw_gamma,
+    to_unit_range,
+)
 from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
 from ptxtf.ops.random_patches import crop_patches, draw_corners
@@ -23,6 +31,8 @@ from ptxtf.ops.random_patches import crop_patches, draw_corners
 __all__ = [
     "add_noise",
     "adjust_brightness",
+    "adjust_contrast",
+    "adjust_gamma",
     "affine_matrices",
     "blur",
     "clahe",
@@ -31,8 +41,10 @@ __all__ = [
     "draw_affine",
     "draw_blur",
     "draw_brightness",
+    "draw_contrast",
     "draw_corners",
     "draw_cutout",
+    "draw_gamma",
     "draw_noise",
     "extract_patches",
     "stitch_patches",
