@@ -29,10 +29,12 @@ by_draw = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_unit_range_divides_by_255(jit_compile):
-    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+def test_unit_range_divides_by_255(jit_compile, dtype):
+    images = np.arange(256, dtype=dtype).reshape(1, 16, 16, 1)
     unit = tf.function(ops.to_unit_range, jit_compile=jit_compile)(images)
+    np.testing.assert_array_equal(unit, ops.to_unit_range(images))
     assert unit.dtype == tf.float32
     assert unit.numpy().min() == 0.0
     assert unit.numpy().max() == 1.0
@@ -141,8 +143,8 @@ def test_drawing_functions_are_independent_of_one_another():
 
 def test_wrong_arguments_are_refused():
     images = np.zeros((2, 4, 4, 1), np.float32)
-    with pytest.raises(ValueError, match=r"expected uint8 images \[B, H, W, C\]. Received: dtype=float32"):
-        ops.to_unit_range(images)
+    with pytest.raises(ValueError, match=r"expected uint8 or float32 images \[B, H, W, C\]\. Received: dtype=uint16"):
+        ops.to_unit_range(images.astype(np.uint16))
     with pytest.raises(ValueError, match=r"expected float32 images \[B, H, W, C\].*shape=\(4, 4, 1\)"):
         ops.adjust_brightness(images[0], [1.0])
     with pytest.raises(ValueError, match=r"expected float32 factors \[2\]. Received: dtype=float32, shape=\(3,\)"):
