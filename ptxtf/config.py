@@ -150,7 +150,11 @@ class InputConfig:
     val_split: str = setting("split whose lowest loss picks the epoch to keep; empty: keep the last one", "val")
     image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
     batch_size: int = setting("images (or patches) per training step, over all devices", 8)
-    cache: Literal["memory", "none"] = setting("keep decoded examples in memory after the first epoch", "memory")
+    cache: Literal["auto", "equalised", "decoded", "none"] = setting(
+        "what stays in memory after the first epoch: images decoded, or equalised too; auto: equalised, but decoded "
+        "where an accelerator equalises; the numbers are the same",
+        "auto",
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -166,19 +170,39 @@ class PreprocessConfig:
 
     mode: Mode = setting("whole radiographs, or patches that are stitched back", "whole")
     patch_size: int = setting("height and width of a patch in pixels", 128)
+    patches: Literal["grid", "random"] = setting(
+        "training patches of an image: each of the grid once an epoch, or as many at random", "grid"
+    )
+    foreground_share: float = setting(
+        "share of the random patches of a positive image that are laid over its pneumothorax", 0.5
+    )
     clahe: bool = setting("equalise contrast as OpenCV's CLAHE does", True)
     clip_limit: float = setting("CLAHE's clip limit; 0: no clipping", 2.0)
     tile_grid: tuple[int, ...] = setting("CLAHE's tiles: rows, columns", (8, 8))
     rotation_degrees: tuple[float, ...] = setting("lowest and highest angle, either way round", (0.0, 20.0))
     zoom: float = setting("largest change of scale: 0.1 is ±10 %", 0.10)
-    brightness: float = setting("largest change of brightness: 0.15 is ±15 %", 0.15)
     flip_probability: float = setting("share of images mirrored left to right", 0.5)
+    shear_degrees: float = setting("largest angle of a shear, either way", 0.0)
+    shift: float = setting("largest shift along either axis, as a share of the side", 0.0)
+    fill_mode: Literal["constant", "reflect"] = setting(
+        "what a moved image shows beyond its border: black, or itself mirrored", "constant"
+    )
+    brightness: float = setting("largest change of brightness: 0.15 is ±15 %", 0.15)
+    contrast: float = setting("largest change of contrast about the mean: 0.2 is ±20 %", 0.0)
+    gamma: float = setting("largest gamma: 0.5 is an exponent from 1/1.5 to 1.5", 0.0)
+    blur_px: float = setting("largest Gaussian blur, sigma in pixels", 0.0)
+    noise: float = setting("largest standard deviation of added noise, of a range of 0..1", 0.0)
+    cutout: float = setting("largest side of a rectangle that is blackened, as a share of the image's", 0.0)
     preprocess_on: Literal["device", "host"] = setting("where this stage runs; the numbers are the same", "device")
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_positive(patch_size=self.patch_size)
-        _check_not_negative(clip_limit=self.clip_limit)
+        _check_not_negative(
+            clip_limit=self.clip_limit, shift=self.shift, gamma=self.gamma, blur_px=self.blur_px, noise=self.noise
+        )
+        for name in ("foreground_share", "flip_probability", "cutout"):
+            _check(0 <= getattr(self, name) <= 1, f"{name} in 0..1", **{name: getattr(self, name)})
         _check(
             len(self.tile_grid) == 2 and min(self.tile_grid) >= 1,
             "tile_grid of two numbers (rows, columns), each at least 1",
@@ -189,9 +213,9 @@ class PreprocessConfig:
             "rotation_degrees lowest,highest within 0..180",
             rotation_degrees=self.rotation_degrees,
         )
-        _check(0 <= self.zoom < 1, "zoom in 0..1", zoom=self.zoom)
-        _check(0 <= self.brightness < 1, "brightness in 0..1", brightness=self.brightness)
-        _check(0 <= self.flip_probability <= 1, "flip_probability in 0..1", flip_probability=self.flip_probability)
+        for name in ("zoom", "brightness", "contrast"):
+            _check(0 <= getattr(self, name) < 1, f"{name} from 0 to below 1", **{name: getattr(self, name)})
+        _check(0 <= self.shear_degrees < 90, "shear_degrees from 0 to below 90", shear_degrees=self.shear_degrees)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from ptxtf import preprocess
+from ptxtf import devices, preprocess
 from ptxtf.config import PreprocessConfig
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
@@ -38,5 +38,5 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) 
 def use_xla(setting: str) -> bool:
     """Return whether XLA compiles the model: "on", "off", or "auto": on accelerators it pays, on a CPU it costs."""
     if setting == "auto":
-        return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+        return devices.has_accelerator()
     return setting == "on"

@@ -1,17 +1,66 @@
 """Records -> model inputs in one call, for anybody's training loop: `ptxtf.batches`.
 
-`ptxtf.training` builds the same two halves (`data.dataset` on the host, `preprocess` on the device) under a
-distribution strategy.
+`training_source` joins the two halves of it, `data.dataset` on the host and `preprocess` on the device; the training
+loop, which needs them apart to place them under a distribution strategy, begins there as well.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
-from ptxtf import files, preprocess
+from ptxtf import devices, files, preprocess
 from ptxtf.config import Mode, PreprocessConfig
 from ptxtf.data import dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSource:
+    """A split for training, and what remains to be done to its batches.
+
+    Attributes:
+        split: its batches are uint8, on the host.
+        augment: compiled by XLA; see `preprocess.for_training`.
+    """
+
+    split: dataset.Split
+    augment: preprocess.Augment
+
+    def augmented(self, batch_size: int, *, seed: int, epoch: int) -> tf.data.Dataset:
+        """Return an epoch whose batches tf.data has augmented, two at a time: the same numbers as on a device.
+
+        Returns:
+            Dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
+        """
+        batches = self.split.batches(batch_size, training=True, seed=seed, epoch=epoch)
+        return batches.map(self._augment_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+    def _augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.augment(batch["image"], batch["mask"], batch["seed"])
+
+
+def training_source(
+    directory: files.Name, split: str, config: PreprocessConfig, *, image_size: int = 0, cache: str = "auto"
+) -> TrainingSource:
+    """Open a split for training.
+
+    Args:
+        directory: record directory made by tools.make_tfrecords.
+        split: name of a split in dataset.json; several are joined by "+".
+        config: preprocessing.
+        image_size: height and width in pixels; 0: as stored.
+        cache: what stays in memory, as `InputConfig.cache` says.
+
+    Raises:
+        InputError: as `dataset.Split`.
+    """
+    equalised = cache == "equalised" or (cache == "auto" and not devices.has_accelerator())
+    prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
+    source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
+    augment = preprocess.for_training(config, equalised=equalised)
+    return TrainingSource(source, tf.function(augment, jit_compile=True))
 
 
 def batches(
@@ -23,6 +72,7 @@ def batches(
     seed: int = 0,
     mode: Mode = "whole",
     image_size: int = 0,
+    **options: Any,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Yield batches that are read by tf.data and preprocessed on the device by one XLA-compiled function.
 
@@ -35,32 +85,41 @@ def batches(
         seed: seed of order and augmentation.
         mode: "whole" images, or "patch": 128² patches; without training an image's patches row by row.
         image_size: height and width in pixels; 0: as stored.
+        **options: other fields of `ptxtf.config.PreprocessConfig`, as contrast=0.2.
 
     Yields:
         (images, masks): float32 [B, H, W, 1]; images in 0..1, masks of {0, 1}.
 
     Raises:
         InputError: as `ptxtf.data.examples`, or fewer images than `batch_size` in training.
+        ValueError: an option out of its range.
 
     Example:
         >>> images, masks = next(ptxtf.batches("tfrecords", "train", batch_size=8, training=True))
     """
-    config = PreprocessConfig(mode=mode)
-    source = dataset.Split(directory, split, image_size=image_size)
-    if training:
-        source.steps(batch_size)  # raises where not even one batch is full
-        return _training_batches(source, config, batch_size, seed)
-    return _inference_batches(source, config, batch_size)
+    config = PreprocessConfig(mode=mode, **options)
+    if not training:
+        return _inference_batches(dataset.Split(directory, split, image_size=image_size), config, batch_size)
+    source = training_source(directory, split, config, image_size=image_size)
+    source.split.steps(batch_size)  # raises where not even one batch is full
+    return _training_batches(source, batch_size, seed)
 
 
-def _training_batches(
-    source: dataset.Split, config: PreprocessConfig, batch_size: int, seed: int
-) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    augment = tf.function(preprocess.for_training(config), jit_compile=True)
+def _training_batches(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     for epoch in itertools.count():
-        for batch in source.batches(batch_size, training=True, seed=seed, epoch=epoch):
-            images, masks = augment(batch["image"], batch["mask"], batch["seed"])
+        for images, masks in _augmented(source, batch_size, seed=seed, epoch=epoch):
             yield from zip(tf.unstack(images), tf.unstack(masks), strict=True)
+
+
+def _augmented(
+    source: TrainingSource, batch_size: int, *, seed: int, epoch: int
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Augment an epoch's batches on the device: an accelerator, or else the processor, while the caller works."""
+    if not devices.has_accelerator():
+        yield from source.augmented(batch_size, seed=seed, epoch=epoch)
+        return
+    for batch in source.split.batches(batch_size, training=True, seed=seed, epoch=epoch):
+        yield source.augment(batch["image"], batch["mask"], batch["seed"])
 
 
 def _inference_batches(

@@ -3,11 +3,12 @@
 Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
 masks of {0, 1}: whole images [B, H, W, 1], or patches.
 
-    training:   CLAHE ─► 0..1 ─► one affine warp (rotation, zoom, flip; mask too) ─► brightness ─► clip ─► cut
-    inference:  CLAHE ─► 0..1 ─► cut
+    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► grey values, blur, noise ─► clip ─► cutout ─► cut
+    inference:  equalise ─► 0..1 ─► cut
 
-The functions that come out are pure and XLA-compilable; they give the same numbers eagerly, compiled, on the device or
-inside tf.data. Values leave 0..1 only by brightness and are clipped here, once.
+The functions that come out are pure and XLA-compilable, and give the same numbers eagerly, compiled, on the device or
+inside tf.data: to the last bit but for contrast, gamma and blur. Values leave 0..1 only by changes of grey values and
+are clipped here, once. What an epoch does not change, `equalise`, may be done once for all and kept.
 """
 
 from collections.abc import Callable
@@ -20,26 +21,43 @@ from ptxtf.ops.draws import uniforms
 
 _STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
 
+Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""What `for_training` returns."""
 
-def for_training(config: PreprocessConfig) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+
+def equalise(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function that equalises images, uint8 [B, H, W, 1] -> the same; it is the same in each epoch."""
+    rows, columns = config.tile_grid
+
+    def apply(images: tf.Tensor) -> tf.Tensor:
+        return ops.clahe(images, clip_limit=config.clip_limit, tile_grid=(rows, columns)) if config.clahe else images
+
+    return apply
+
+
+def for_training(config: PreprocessConfig, *, equalised: bool = False) -> Augment:
     """Return the function that augments a batch.
+
+    Args:
+        config: what to do.
+        equalised: the images come equalised already.
 
     Returns:
         A function of images (uint8 [B, H, W, 1], 0..255), masks (uint8 [B, H, W, 1] of {0, 1}) and seeds (int32 [B, 2])
         that returns images and masks as float32 [S, B, h, w, 1], the batches of S training steps: whole images give one
-        step; patch mode gives one step per patch of an image, each example's patches in an order of its own, so that a
-        step sees B different radiographs and an epoch every patch once.
+        step; patch mode gives one step per patch of the grid, so that a step sees B different radiographs. An example
+        takes the grid's patches in an order of its own, or as many at random.
     """
 
     def augment(images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = _equalise(images, config)
+        images = images if equalised else equalise(config)(images)
         images, masks = _move(images, masks, seeds, config)
-        factors = ops.draw_brightness(seeds, brightness=config.brightness)
-        images = tf.clip_by_value(ops.adjust_brightness(images, factors), 0.0, 1.0)
-        masks = tf.cast(masks, tf.float32)
+        images = _change_pixels(ops.to_unit_range(images), seeds, config)
         if config.mode == "whole":
-            return images[tf.newaxis], masks[tf.newaxis]
-        return _patch_steps(images, masks, seeds, config)
+            return images[tf.newaxis], tf.cast(masks, tf.float32)[tf.newaxis]
+        cut_patches = _random_patches if config.patches == "random" else _grid_patches
+        patches, mask_patches = cut_patches(images, masks, seeds, config)
+        return patches, tf.cast(mask_patches, tf.float32)
 
     return augment
 
@@ -53,7 +71,7 @@ def for_inference(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     """
 
     def prepare(images: tf.Tensor) -> tf.Tensor:
-        return cut(_equalise(images, config), config)
+        return cut(ops.to_unit_range(equalise(config)(images)), config)
 
     return prepare
 
@@ -82,37 +100,73 @@ def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int,
     return ops.stitch_patches(patches, image_size=image_size)
 
 
-def _equalise(images: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:
-    if config.clahe:
-        rows, columns = config.tile_grid
-        images = ops.clahe(images, clip_limit=config.clip_limit, tile_grid=(rows, columns))
-    return ops.to_unit_range(images)
-
-
 def _move(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotate, zoom and flip each image and its mask by the same drawn parameters."""
+    """Move each image and its mask by the same drawn parameters: float32 images in 0..255, uint8 masks."""
     low, high = config.rotation_degrees
-    rotation_radians, zoom, flip = ops.draw_affine(
-        seeds, rotation_degrees=(low, high), zoom=config.zoom, flip_probability=config.flip_probability
+    drawn = ops.draw_affine(
+        seeds,
+        rotation_degrees=(low, high),
+        zoom=config.zoom,
+        flip_probability=config.flip_probability,
+        shear_degrees=config.shear_degrees,
+        shift=config.shift,
     )
-    matrices = ops.affine_matrices(
-        rotation_radians=rotation_radians, zoom=zoom, flip=flip, image_size=(images.shape[1], images.shape[2])
-    )
-    moved = ops.warp_affine(images, matrices, interpolation="bilinear")
-    return moved, ops.warp_affine(masks, matrices, interpolation="nearest")
+    matrices = ops.affine_matrices(**drawn._asdict(), image_size=(images.shape[1], images.shape[2]))
+    moved = ops.warp_affine(images, matrices, interpolation="bilinear", fill_mode=config.fill_mode)
+    return moved, ops.warp_affine(masks, matrices, interpolation="nearest", fill_mode=config.fill_mode)
 
 
-def _patch_steps(
+def _change_pixels(images: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:
+    """Change what of an image leaves its mask as it is: float32 [B, H, W, 1] in 0..1 -> the same."""
+    if config.gamma:
+        images = ops.adjust_gamma(images, ops.draw_gamma(seeds, gamma=config.gamma))
+    if config.blur_px:
+        sigmas_px = ops.draw_blur(seeds, sigma_px=config.blur_px)
+        images = ops.blur(images, sigmas_px, largest_sigma_px=config.blur_px)
+    if config.contrast:
+        images = ops.adjust_contrast(images, ops.draw_contrast(seeds, contrast=config.contrast))
+    if config.brightness:
+        images = ops.adjust_brightness(images, ops.draw_brightness(seeds, brightness=config.brightness))
+    if config.noise:
+        _, height, width, channels = images.shape
+        noise = ops.draw_noise(seeds, noise=config.noise, image_shape=(height, width, channels))
+        images = ops.add_noise(images, noise)
+    images = tf.clip_by_value(images, 0.0, 1.0)
+    if config.cutout:
+        size = (images.shape[1], images.shape[2])
+        images = ops.cut_out(images, ops.draw_cutout(seeds, image_size=size, largest_share=config.cutout))
+    return images
+
+
+def _grid_patches(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return images and masks as patches [N, B, size, size, 1], each example's N patches in random order."""
-    both = tf.concat([images, masks], axis=-1)
-    patches = ops.extract_patches(both, size=config.patch_size)  # [B, N, size, size, 2]
-    count = patches.shape[1]
-
+    """Return each example's N patches of the grid in random order, images and masks [N, B, size, size, 1]."""
+    count = piece_count(config, image_size=(images.shape[1], images.shape[2]))
     order = tf.argsort(uniforms(seeds, stream=_STREAM, count=count), axis=1)  # [B, N]
-    patches = tf.gather(patches, order, batch_dims=1)
-    patches = tf.transpose(patches, [1, 0, 2, 3, 4])
-    return patches[..., :1], patches[..., 1:]
+
+    def cut_in_order(pixels: tf.Tensor) -> tf.Tensor:
+        patches = tf.gather(ops.extract_patches(pixels, size=config.patch_size), order, batch_dims=1)
+        return tf.transpose(patches, [1, 0, 2, 3, 4])
+
+    return cut_in_order(images), cut_in_order(masks)
+
+
+def _random_patches(
+    images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return as many patches as the grid has from random places, images and masks [N, B, size, size, 1]."""
+    corners = ops.draw_corners(
+        seeds,
+        masks,
+        size=config.patch_size,
+        count=piece_count(config, image_size=(images.shape[1], images.shape[2])),
+        foreground_share=config.foreground_share,
+    )
+
+    def crop(pixels: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(ops.crop_patches(pixels, corners, size=config.patch_size), [1, 0, 2, 3, 4])
+
+    return crop(images), crop(masks)

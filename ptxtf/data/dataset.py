@@ -1,15 +1,15 @@
 """Record directory -> tf.data on the host: read, parse, decode, cache, shuffle, batch, prefetch. Nothing else.
 
 Flows in: the shards that dataset.json lists. Flows out: single examples (`examples`), or batches (`Split.batches`) of
-uint8 images and masks with one random seed per example. Pixels are not touched: that is the device's work
-(`ptxtf.preprocess`).
+uint8 images and masks with one random seed per example. Pixels are not touched, as that is the device's work
+(`ptxtf.preprocess`), but for what every epoch would do alike: that may be handed in to be done before caching.
 
 An example's seed depends on the data set's seed, the epoch and the image id only, so it gets the same augmentation
 whatever the batch size, the order, the number of workers, or a restart.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -78,11 +78,14 @@ def readable(directory: files.Name) -> Iterator[None]:
 class Split:
     """One split, read for training or validation, decoded once and kept in memory.
 
+    An image takes H * W bytes there, its mask an eighth of it.
+
     Args:
         directory: record directory made by tools.make_tfrecords.
         split: name of a split in dataset.json; several are joined by "+".
         image_size: height and width in pixels to resize to; 0: as stored.
         cache: keep the decoded examples in memory after the first pass.
+        prepare: what to do to the images before they are kept, uint8 [B, H, W, 1] -> the same; None: nothing.
 
     Attributes:
         images: number of images.
@@ -93,7 +96,15 @@ class Split:
             is given.
     """
 
-    def __init__(self, directory: files.Name, split: str, *, image_size: int = 0, cache: bool = True) -> None:
+    def __init__(
+        self,
+        directory: files.Name,
+        split: str,
+        *,
+        image_size: int = 0,
+        cache: bool = True,
+        prepare: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ) -> None:
         manifest = shards.read_manifest(directory)
         self.images = manifest.images(split)
         if not self.images:
@@ -104,7 +115,9 @@ class Split:
                 f"{directory}: expected --image_size, as its images keep their own sizes. Received: image_size=0"
             )
         self._cached = cache
-        dataset = examples(directory, split, image_size=self.image_size).map(_keep_for_training)
+        dataset = examples(directory, split, image_size=self.image_size).map(
+            lambda case: _keep_for_training(case, prepare), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
         self._examples = dataset.cache() if cache else dataset
 
     def steps(self, batch_size: int) -> int:
@@ -138,26 +151,47 @@ class Split:
             dataset = dataset.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
             dataset = dataset.batch(batch_size, drop_remainder=True)
         else:
-            shapes = {"image": [self.image_size] * 2 + [1], "mask": [self.image_size] * 2 + [1], "image_id": []}
-            dataset = dataset.batch(batch_size).map(lambda batch: _fill(batch, batch_size, shapes))
-        dataset = dataset.map(lambda batch: {**batch, "seed": _seeds(batch["image_id"], epoch_seed)})
+            dataset = dataset.batch(batch_size).map(lambda batch: _fill(batch, batch_size))
+        dataset = dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=2)
         options = tf.data.Options()
         options.deterministic = True
         return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _keep_for_training(case: Batch) -> dict[str, tf.Tensor]:
-    return {name: case[name] for name in ("image", "mask", "image_id")}
+def _keep_for_training(case: Batch, prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> dict[str, tf.Tensor]:
+    image = case["image"] if prepare is None else prepare(case["image"][tf.newaxis])[0]
+    return {"image": image, "mask": _pack(case["mask"]), "image_id": case["image_id"]}
 
 
-def _fill(batch: Batch, size: int, shapes: Mapping[str, list[int]]) -> dict[str, tf.Tensor]:
+def _fill(batch: Batch, size: int) -> dict[str, tf.Tensor]:
     """Fill a batch up to `size` examples with zeros (and empty ids)."""
     filled = {}
     for name, value in batch.items():
-        missing = size - tf.shape(value)[0]
-        filler = tf.zeros([missing, *shapes[name]], value.dtype)
-        filled[name] = tf.ensure_shape(tf.concat([value, filler], axis=0), [size, *shapes[name]])
+        filler = tf.zeros([size - tf.shape(value)[0], *value.shape[1:]], value.dtype)
+        filled[name] = tf.ensure_shape(tf.concat([value, filler], axis=0), [size, *value.shape[1:]])
     return filled
+
+
+def _finish(batch: Batch, epoch_seed: int) -> dict[str, tf.Tensor]:
+    """Give each example of a batch its seed, and its mask pixel by pixel."""
+    masks = _unpack(batch["mask"], width=batch["image"].shape[2])
+    return {**batch, "mask": masks, "seed": _seeds(batch["image_id"], epoch_seed)}
+
+
+def _pack(mask: tf.Tensor) -> tf.Tensor:
+    """Keep a mask as bits, the leftmost pixel the highest: uint8 [H, W, 1] of {0, 1} -> uint8 [H, ceil(W / 8)]."""
+    height, width, _ = mask.shape
+    padded = tf.pad(mask[..., 0], [[0, 0], [0, -width % 8]])
+    eights = tf.reshape(padded, [height, -1, 8])
+    return tf.reduce_sum(eights * tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8), axis=-1)
+
+
+def _unpack(packed: tf.Tensor, *, width: int) -> tf.Tensor:
+    """Undo `_pack` for a batch: uint8 [B, H, ceil(W / 8)] -> uint8 [B, H, W, 1]."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1)  # [256, 8]
+    eights = tf.gather(tf.constant(bits), tf.cast(packed, tf.int32))  # [B, H, ceil(W / 8), 8]
+    batch, height = tf.shape(packed)[0], packed.shape[1]
+    return tf.reshape(eights, [batch, height, -1, 1])[:, :, :width]
 
 
 def _seeds(image_ids: tf.Tensor, epoch_seed: int) -> tf.Tensor:

@@ -8,12 +8,13 @@ An epoch depends on the seed and its number alone, so that a run that was stoppe
 import dataclasses
 import functools
 import time
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 import tqdm
 
-from ptxtf import files, forward, models, preprocess, rundir
+from ptxtf import files, forward, models, pipeline, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, readable
 from ptxtf.errors import InputError
@@ -27,7 +28,7 @@ class _Run:
     inputs: InputConfig
     preprocessing: PreprocessConfig
     seed: int
-    train_split: Split
+    source: pipeline.TrainingSource
     val_split: Split | None
     steps_per_epoch: int
     strategy: tf.distribute.Strategy
@@ -46,11 +47,17 @@ def train(
         InputError: settings that do not fit the records, the backbone or the run's folder.
     """
     run_dir = files.path(training.run_dir)
-    train_split = _open(inputs, inputs.train_split)
-    val_split = _open(inputs, inputs.val_split) if inputs.val_split else None
-    inputs = dataclasses.replace(inputs, image_size=train_split.image_size)  # run.flags tells what "as stored" was
+    source = pipeline.training_source(
+        inputs.records_dir, inputs.train_split, preprocessing, image_size=inputs.image_size, cache=inputs.cache
+    )
+    val_split = (
+        Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
+        if inputs.val_split
+        else None
+    )
+    inputs = dataclasses.replace(inputs, image_size=source.split.image_size)  # run.flags tells what "as stored" was
     settings = rundir.Settings(inputs, preprocessing, network, training)
-    steps_per_epoch = train_split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
+    steps_per_epoch = source.split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
 
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
@@ -67,13 +74,13 @@ def train(
         state = checkpoints.RunState(run_dir, model, optimizer)
         logits_of = forward.logits_function(model, preprocessing, xla=xla)
         functions = steps.build(
-            model, logits_of, _loss(training), optimizer, config=preprocessing, batch_size=inputs.batch_size, xla=xla
+            model, logits_of, _loss(training), optimizer, augment=source.augment, batch_size=inputs.batch_size, xla=xla
         )
     if begun:
         state.restore(begun, epochs=training.epochs)
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
     rundir.write_flags(run_dir, settings)
-    run = _Run(inputs, preprocessing, training.seed, train_split, val_split, steps_per_epoch, strategy, functions)
+    run = _Run(inputs, preprocessing, training.seed, source, val_split, steps_per_epoch, strategy, functions)
     with readable(inputs.records_dir):
         wanted = val_split if training.overlays else None
         cases = watch.choose_cases(wanted, training.overlays, inputs.batch_size) if wanted else None
@@ -105,10 +112,6 @@ def build_model(network: ModelConfig) -> keras.Model:
         freeze_encoder=network.freeze_encoder,
         precision=network.precision,
     )
-
-
-def _open(inputs: InputConfig, split: str) -> Split:
-    return Split(inputs.records_dir, split, image_size=inputs.image_size, cache=inputs.cache == "memory")
 
 
 def _steps_per_batch(preprocessing: PreprocessConfig, image_size: int) -> int:
@@ -156,17 +159,26 @@ def _train_and_validate(run: _Run, epoch: int) -> dict[str, float]:
 
 def _train_epoch(run: _Run, epoch: int) -> float:
     """Train on every batch once; return the mean loss."""
-    batches = run.train_split.batches(run.inputs.batch_size, training=True, seed=run.seed, epoch=epoch)
-    if run.preprocessing.preprocess_on == "host":
-        batches = steps.augment_on_host(batches, run.preprocessing)
     values = []
     with tqdm.tqdm(total=run.steps_per_epoch, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=None) as bar:
-        for batch in run.strategy.experimental_distribute_dataset(batches):
-            images, masks = run.functions.augment(batch)
+        for images, masks in _augmented(run, epoch):
             for index in range(run.strategy.experimental_local_results(images)[0].shape[0]):
                 values.append(run.functions.update(images, masks, tf.constant(index)))
                 bar.update()
     return float(tf.reduce_mean(values))
+
+
+def _augmented(run: _Run, epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Yield images and masks, float32 [S, B, h, w, 1] on each replica, augmented there or on the host."""
+    distribute = run.strategy.experimental_distribute_dataset
+    if run.preprocessing.preprocess_on == "host":
+        augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, epoch=epoch)
+        steps_of = tf.data.Dataset.from_tensor_slices  # one after another, as replicas share the first axis
+        for step in distribute(augmented.flat_map(lambda images, masks: steps_of((images, masks))).prefetch(2)):
+            yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
+        return
+    for batch in distribute(run.source.split.batches(run.inputs.batch_size, training=True, seed=run.seed, epoch=epoch)):
+        yield run.functions.augment(batch)
 
 
 def _validate(run: _Run, split: Split) -> dict[str, float]:

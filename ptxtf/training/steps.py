@@ -13,10 +13,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from ptxtf import preprocess
-from ptxtf.config import PreprocessConfig
 from ptxtf.data.dataset import Batch
 from ptxtf.forward import Logits
+from ptxtf.preprocess import Augment
 from ptxtf.training import metrics
 
 THRESHOLD = 0.5
@@ -44,7 +43,7 @@ def build(
     loss: keras.losses.Loss,
     optimizer: keras.optimizers.Optimizer,
     *,
-    config: PreprocessConfig,
+    augment: Augment,
     batch_size: int,
     xla: bool,
 ) -> Steps:
@@ -55,16 +54,14 @@ def build(
         logits_of: the same model behind its preprocessing, from `forward.logits_function`.
         loss: called with (masks, logits); gives one value per image.
         optimizer: built for the model's trainable variables.
-        config: preprocessing.
+        augment: preprocessing, compiled, from `pipeline.training_source`.
         batch_size: images or patches per step over all replicas.
         xla: compile the training step too.
     """
     strategy = tf.distribute.get_strategy()
 
-    def augment(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        if config.preprocess_on == "host":  # done already, by `augment_on_host`
-            return strategy.run(_as_one_step, (batch["image"], batch["mask"]))
-        return strategy.run(compiled_augment, (batch["image"], batch["mask"], batch["seed"]))
+    def augment_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        return strategy.run(augment, (batch["image"], batch["mask"], batch["seed"]))
 
     def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return strategy.reduce("SUM", strategy.run(update_replica, (images, masks, index)), axis=None)
@@ -87,20 +84,4 @@ def build(
         predicted = tf.sigmoid(logits) >= THRESHOLD
         return metrics.totals(masks, predicted, loss(masks, logits), real=image_ids != "")
 
-    compiled_augment = tf.function(preprocess.for_training(config), jit_compile=True)
-    return Steps(augment=augment, update=tf.function(update), score=tf.function(score))
-
-
-def augment_on_host(batches: tf.data.Dataset, config: PreprocessConfig) -> tf.data.Dataset:
-    """Return training batches that tf.data has augmented, one per step: the same numbers as on the device."""
-    augment = preprocess.for_training(config)
-
-    def apply(batch: Batch) -> tf.data.Dataset:
-        images, masks = augment(batch["image"], batch["mask"], batch["seed"])
-        return tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks})
-
-    return batches.flat_map(apply).prefetch(2)
-
-
-def _as_one_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return images[tf.newaxis], masks[tf.newaxis]
+    return Steps(augment=augment_batch, update=tf.function(update), score=tf.function(score))

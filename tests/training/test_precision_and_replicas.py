@@ -41,7 +41,7 @@ def test_low_precision_trains_and_keeps_float32_weights(records, tmp_path, preci
 TWO_REPLICAS = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
-from ptxtf import forward
+from ptxtf import forward, preprocess
 from ptxtf.config import PreprocessConfig
 from ptxtf.training import losses, steps
 
@@ -62,8 +62,9 @@ def weights(strategy):
         optimizer = keras.optimizers.SGD(0.5)
         optimizer.build(model.trainable_variables)
         logits_of = forward.logits_function(model, PreprocessConfig(), xla=False)
+        augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
         functions = steps.build(model, logits_of, losses.focal_dice(reduction=None), optimizer,
-                                config=PreprocessConfig(), batch_size=8, xla=False)
+                                augment=augment, batch_size=8, xla=False)
     data = tf.data.Dataset.from_tensors(batch).repeat(3).unbatch().batch(8, drop_remainder=True)
     values = []
     for part in strategy.experimental_distribute_dataset(data):
