@@ -5,7 +5,6 @@ loop, which needs them apart to place them under a distribution strategy, begins
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,13 +27,18 @@ class TrainingSource:
     split: dataset.Split
     augment: preprocess.Augment
 
-    def augmented(self, batch_size: int, *, seed: int, epoch: int) -> tf.data.Dataset:
-        """Return an epoch whose batches tf.data has augmented, two at a time: the same numbers as on a device.
+    def augmented(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
+        """Return epoch after epoch of batches that tf.data has augmented: the same numbers as on a device.
+
+        Args:
+            batch_size: images per batch.
+            seed: seed of order and augmentation.
+            first: number of the epoch to begin with.
 
         Returns:
-            Dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
+            Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
-        batches = self.split.batches(batch_size, training=True, seed=seed, epoch=epoch)
+        batches = self.split.epochs(batch_size, seed=seed, first=first)
         return batches.map(self._augment_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
 
     def _augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -59,8 +63,7 @@ def training_source(
     equalised = cache == "equalised" or (cache == "auto" and not devices.has_accelerator())
     prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
     source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
-    augment = preprocess.for_training(config, equalised=equalised)
-    return TrainingSource(source, tf.function(augment, jit_compile=True))
+    return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True))
 
 
 def batches(
@@ -106,19 +109,15 @@ def batches(
 
 
 def _training_batches(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    for epoch in itertools.count():
-        for images, masks in _augmented(source, batch_size, seed=seed, epoch=epoch):
-            yield from zip(tf.unstack(images), tf.unstack(masks), strict=True)
+    for images, masks in _augmented(source, batch_size, seed):
+        yield from zip(tf.unstack(images), tf.unstack(masks), strict=True)
 
 
-def _augmented(
-    source: TrainingSource, batch_size: int, *, seed: int, epoch: int
-) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """Augment an epoch's batches on the device: an accelerator, or else the processor, while the caller works."""
+def _augmented(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Augment on the device: an accelerator, or else the processor, two batches ahead of the caller."""
     if not devices.has_accelerator():
-        yield from source.augmented(batch_size, seed=seed, epoch=epoch)
-        return
-    for batch in source.split.batches(batch_size, training=True, seed=seed, epoch=epoch):
+        yield from source.augmented(batch_size, seed=seed)
+    for batch in source.split.epochs(batch_size, seed=seed):
         yield source.augment(batch["image"], batch["mask"], batch["seed"])
 
 

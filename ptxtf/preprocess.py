@@ -35,12 +35,13 @@ def equalise(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     return apply
 
 
-def for_training(config: PreprocessConfig, *, equalised: bool = False) -> Augment:
+def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool = False) -> Augment:
     """Return the function that augments a batch.
 
     Args:
         config: what to do.
         equalised: the images come equalised already.
+        xla: return it compiled by XLA, instead of a plain function that gives the same numbers anywhere.
 
     Returns:
         A function of images (uint8 [B, H, W, 1], 0..255), masks (uint8 [B, H, W, 1] of {0, 1}) and seeds (int32 [B, 2])
@@ -53,13 +54,19 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False) -> Augmen
         images = images if equalised else equalise(config)(images)
         images, masks = _move(images, masks, seeds, config)
         images = _change_pixels(ops.to_unit_range(images), seeds, config)
-        if config.mode == "whole":
-            return images[tf.newaxis], tf.cast(masks, tf.float32)[tf.newaxis]
-        cut_patches = _random_patches if config.patches == "random" else _grid_patches
-        patches, mask_patches = cut_patches(images, masks, seeds, config)
-        return patches, tf.cast(mask_patches, tf.float32)
+        if config.mode == "patch":
+            cut_patches = _random_patches if config.patches == "random" else _grid_patches
+            images, masks = cut_patches(images, masks, seeds, config)
+        return images, tf.cast(masks, tf.float32)
 
-    return augment
+    compiled = tf.function(augment, jit_compile=True) if xla else augment
+
+    def steps(images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, masks = compiled(images, masks, seeds)
+        # Behind what is compiled: inside it, XLA would copy both batches for this axis of one.
+        return (images[tf.newaxis], masks[tf.newaxis]) if config.mode == "whole" else (images, masks)
+
+    return tf.function(steps) if xla else steps
 
 
 def for_inference(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:

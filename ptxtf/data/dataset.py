@@ -128,7 +128,15 @@ class Split:
             )
         return self.images // batch_size
 
-    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
+    def epochs(self, batch_size: int, *, seed: int = 0, first: int = 0) -> tf.data.Dataset:
+        """Return the training batches of epoch `first` and all that follow, without end; else as `batches`.
+
+        One data set for all of them, as what tf.data calls is compiled anew for each iterator.
+        """
+        numbers = tf.data.Dataset.counter(first)
+        return numbers.flat_map(lambda epoch: self.batches(batch_size, training=True, seed=seed, epoch=epoch))
+
+    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int | tf.Tensor = 0) -> tf.data.Dataset:
         """Return one epoch of batches.
 
         Args:
@@ -144,11 +152,11 @@ class Split:
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch_size above 0. Received: batch_size={batch_size}")
-        epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
+        epoch_seed = _epoch_seed(seed, epoch)
         dataset = self._examples
         if training:
             window = self.images if self._cached else min(self.images, _SHUFFLE_UNCACHED)
-            dataset = dataset.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
+            dataset = dataset.shuffle(window, seed=tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
             dataset = dataset.batch(batch_size, drop_remainder=True)
         else:
             dataset = dataset.batch(batch_size).map(lambda batch: _fill(batch, batch_size))
@@ -172,7 +180,7 @@ def _fill(batch: Batch, size: int) -> dict[str, tf.Tensor]:
     return filled
 
 
-def _finish(batch: Batch, epoch_seed: int) -> dict[str, tf.Tensor]:
+def _finish(batch: Batch, epoch_seed: tf.Tensor) -> dict[str, tf.Tensor]:
     """Give each example of a batch its seed, and its mask pixel by pixel."""
     masks = _unpack(batch["mask"], width=batch["image"].shape[2])
     return {**batch, "mask": masks, "seed": _seeds(batch["image_id"], epoch_seed)}
@@ -194,7 +202,13 @@ def _unpack(packed: tf.Tensor, *, width: int) -> tf.Tensor:
     return tf.reshape(eights, [batch, height, -1, 1])[:, :, :width]
 
 
-def _seeds(image_ids: tf.Tensor, epoch_seed: int) -> tf.Tensor:
+def _epoch_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
+    """Fold the number of an epoch into the run's seed (below 2**32): int32 scalar of 0 or more."""
+    folded = tf.random.fold_in([seed >> 16, seed & 0xFFFF], tf.cast(epoch, tf.int32), alg="philox")
+    return tf.bitwise.bitwise_and(folded[0], 2**31 - 1)
+
+
+def _seeds(image_ids: tf.Tensor, epoch_seed: tf.Tensor) -> tf.Tensor:
     """Return one seed per example, int32 [B, 2], from the epoch's seed and the image ids."""
     hashes = tf.cast(tf.strings.to_hash_bucket_fast(image_ids, 2**31 - 1), tf.int32)
     return tf.stack([tf.fill(tf.shape(hashes), epoch_seed), hashes], axis=1)

@@ -201,18 +201,22 @@ def _warp_planes(
     """Warp images of one channel: [N, H, W], [N, 2, 3] -> [N, H, W, 1]."""
     size = tf.shape(planes)[1:]
     fill = tf.cast(fill_value, planes.dtype)
-    bordered = tf.pad(planes, [[0, 0], [_BORDER] * 2, [_BORDER] * 2], constant_values=fill)
-    read = _read_nearest if is_nearest else _read_packed if planes.dtype == tf.uint8 else _read_four
+    planes = tf.pad(planes, [[0, 0], [_BORDER] * 2, [_BORDER] * 2], constant_values=fill)
+    dtype = planes.dtype if is_nearest else tf.float32
+    if is_nearest:
+        read = _read_nearest
+    elif planes.dtype == tf.uint8:
+        read, planes = _read_packed, _pack(planes)
+    else:
+        read = _read_four
     limit = _fold if is_reflected else _bound
 
-    def warp(plane_and_lines: tuple[tf.Tensor, _Lines]) -> tf.Tensor:
+    def warp(plane_and_lines: tuple[tf.Tensor, tuple[_Lines, _Lines]]) -> tf.Tensor:
         plane, lines = plane_and_lines
         # With its channel from here on: added behind the loop, it costs a copy of the batch under XLA.
         return read(plane, _Grid(lines, size, limit))[..., tf.newaxis]
 
-    # The lines are made outside the loop over the images: inside, XLA would make them anew for each pixel.
-    dtype = planes.dtype if is_nearest else tf.float32
-    return tf.map_fn(warp, (bordered, _lines(matrices, size)), fn_output_signature=dtype)
+    return tf.map_fn(warp, (planes, _lines(matrices, size)), fn_output_signature=dtype)
 
 
 def _check_warp_arguments(
@@ -238,25 +242,29 @@ def _check_warp_arguments(
 
 
 class _Lines(NamedTuple):
-    """The input coordinates in two parts that add up, one from the output row and one from the output column.
+    """The input coordinates along one axis, in two parts that add up: one from the output row, one from the column.
 
-    Each is a whole number, int32, and a fraction, float32, a multiple of 2**-_BITS in 0..1: [B, 2, H] and [B, 2, W] for
-    the two axes of the input.
+    Each is a whole number, int32, and a fraction, float32, a multiple of 2**-_BITS in 0..1.
     """
 
-    row_wholes: tf.Tensor
+    row_wholes: tf.Tensor  # [N, H]
     row_fractions: tf.Tensor
-    column_wholes: tf.Tensor
+    column_wholes: tf.Tensor  # [N, W]
     column_fractions: tf.Tensor
 
 
-def _lines(matrices: tf.Tensor, size: tf.Tensor) -> _Lines:
-    matrices = tf.cast(matrices, tf.float64)[..., tf.newaxis]  # [B, 2, 3, 1]
+def _lines(matrices: tf.Tensor, size: tf.Tensor) -> tuple[_Lines, _Lines]:
+    """Return those of the two axes of the input."""
     rows, columns = (tf.cast(tf.range(length), tf.float64) for length in tf.unstack(size))
-    return _Lines(
-        *_split(matrices[:, :, 0] * rows + matrices[:, :, 2]),  # [B, 2, H]
-        *_split(matrices[:, :, 1] * columns),  # [B, 2, W]
-    )
+
+    def lines_of(matrix: tf.Tensor) -> tuple[_Lines, ...]:
+        steps = tf.unstack(tf.cast(matrix, tf.float64))
+        return tuple(_Lines(*_split(step[0] * rows + step[2]), *_split(step[1] * columns)) for step in steps)
+
+    # A loop of its own: XLA stores what goes into a loop and comes out of it. Without, it would make the matrix anew,
+    # sine, cosine and random numbers, for each row and column, and the lines anew for each pixel.
+    signature = _Lines(tf.int32, tf.float32, tf.int32, tf.float32)
+    return tf.map_fn(lines_of, matrices, fn_output_signature=(signature, signature))
 
 
 def _split(coordinates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -275,12 +283,12 @@ class _Grid:
     """Where one image's output pixels lie in its input with a border of `_BORDER` pixels.
 
     Args:
-        lines: those of the image: [2, H] and [2, W].
+        lines: those of the image, along its two axes.
         size: int32 [2], height and width without the border.
         limit: what keeps coordinates within reach of the border.
     """
 
-    def __init__(self, lines: _Lines, size: tf.Tensor, limit: _Limit) -> None:
+    def __init__(self, lines: tuple[_Lines, _Lines], size: tf.Tensor, limit: _Limit) -> None:
         self._lines, self._size, self._limit = lines, size, limit
 
     def indices(self, *, width: tf.Tensor, nearest: bool = False) -> tf.Tensor:
@@ -300,14 +308,13 @@ class _Grid:
 
         # A loop over the two axes: what comes out of a loop is stored. XLA would compute it in the midst of reading
         # pixels instead, one by one, where now it goes eight at a time.
-        axes = (self._lines, self._size, tf.stack([width, 1]))
+        lines = _Lines(*(tf.stack(parts) for parts in zip(*self._lines, strict=True)))
+        axes = (lines, self._size, tf.stack([width, 1]))
         return tf.foldl(add_axis, axes, initializer=tf.zeros(self._size, tf.int32))
 
     def weights(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the weights of the lower and of the right pixels, float32 [H, W], exact multiples of 2**-_BITS."""
-        down, right = (
-            self._limit(*_sum(_Lines(*(part[axis] for part in self._lines))), self._size[axis])[1] for axis in (0, 1)
-        )
+        down, right = (self._limit(*_sum(lines), self._size[axis])[1] for axis, lines in enumerate(self._lines))
         return down, right
 
 
@@ -351,9 +358,8 @@ def _read_four(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
     return upper * (1.0 - down) + lower * down
 
 
-def _read_packed(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
-    """Do the same from uint8, where one look-up gets all four pixels, the bytes of an integer."""
-    packed = _pack(image)
+def _read_packed(packed: tf.Tensor, grid: _Grid) -> tf.Tensor:
+    """Do the same from what `_pack` made, where one look-up gets all four pixels."""
     entries = tf.gather(tf.reshape(packed, [-1]), grid.indices(width=tf.shape(packed)[1]))
     upper_left, upper_right, lower_left, lower_right = (
         tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, shift), 255), tf.float32)
@@ -363,17 +369,14 @@ def _read_packed(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
     return _mix(_mix(upper_left, upper_right, right), _mix(lower_left, lower_right, right), down)
 
 
-def _pack(image: tf.Tensor) -> tf.Tensor:
-    """Put each pixel with its right, lower and lower right neighbours into an int32: [h, w] -> [h - 1, w - 1]."""
-    height, width = tf.unstack(tf.shape(image))
+def _pack(images: tf.Tensor) -> tf.Tensor:
+    """Put each pixel with its right, lower and lower right neighbours into the bytes of an integer.
 
-    def add_row(packed: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
-        row = tf.cast(tf.slice(image, [down, 0], [height - 1, width]), tf.int32)
-        pairs = tf.ensure_shape(row[:, :-1] + row[:, 1:] * 2**8, packed.shape)
-        return tf.bitwise.bitwise_or(packed, tf.bitwise.left_shift(pairs, 16 * down))
-
-    # In a loop for the reason given in `_Grid.indices`.
-    return tf.foldl(add_row, tf.range(2), initializer=tf.zeros([height - 1, width - 1], tf.int32))
+    uint8 [N, h, w] -> int32 [N, h - 1, w - 1].
+    """
+    pixels = tf.cast(images, tf.int32)
+    pairs = pixels[:, :, :-1] + pixels[:, :, 1:] * 2**8
+    return tf.bitwise.bitwise_or(pairs[:, :-1], tf.bitwise.left_shift(pairs[:, 1:], 16))
 
 
 def _mix(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -86,9 +86,10 @@ def train(
         cases = watch.choose_cases(wanted, training.overlays, inputs.batch_size) if wanted else None
     events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
+    stream = _augmented(run, first_epoch=state.epoch)
     for epoch in range(state.epoch, training.epochs):
         with readable(inputs.records_dir):
-            rows.append(_train_and_validate(run, epoch))
+            rows.append(_train_and_validate(run, stream, epoch))
         history.write(run_dir, rows)
         events.epoch(rows[-1])
         state.save(val_loss=rows[-1].get("val_loss"))
@@ -148,36 +149,40 @@ def _loss(training: TrainConfig) -> keras.losses.Loss:
     )
 
 
-def _train_and_validate(run: _Run, epoch: int) -> dict[str, float]:
+_Stream = Iterator[tuple[tf.Tensor, tf.Tensor]]
+"""Images and masks, float32 [S, B, h, w, 1] on each replica, for S steps."""
+
+
+def _train_and_validate(run: _Run, stream: _Stream, epoch: int) -> dict[str, float]:
     """Run one epoch, counted from 0, and return its row of history.csv."""
     start = time.perf_counter()
-    row = {"epoch": epoch + 1.0, "loss": _train_epoch(run, epoch)}
+    row = {"epoch": epoch + 1.0, "loss": _train_epoch(run, stream, epoch)}
     if run.val_split:
         row |= {f"val_{name}": value for name, value in _validate(run, run.val_split).items()}
     return row | {"seconds": time.perf_counter() - start}
 
 
-def _train_epoch(run: _Run, epoch: int) -> float:
-    """Train on every batch once; return the mean loss."""
+def _train_epoch(run: _Run, stream: _Stream, epoch: int) -> float:
+    """Train on every batch of an epoch once; return the mean loss."""
     values = []
     with tqdm.tqdm(total=run.steps_per_epoch, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=None) as bar:
-        for images, masks in _augmented(run, epoch):
+        while len(values) < run.steps_per_epoch:
+            images, masks = next(stream)
             for index in range(run.strategy.experimental_local_results(images)[0].shape[0]):
                 values.append(run.functions.update(images, masks, tf.constant(index)))
                 bar.update()
     return float(tf.reduce_mean(values))
 
 
-def _augmented(run: _Run, epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """Yield images and masks, float32 [S, B, h, w, 1] on each replica, augmented there or on the host."""
+def _augmented(run: _Run, *, first_epoch: int) -> _Stream:
+    """Yield one epoch after another without end, augmented on the replicas or on the host."""
     distribute = run.strategy.experimental_distribute_dataset
     if run.preprocessing.preprocess_on == "host":
-        augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, epoch=epoch)
+        augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, first=first_epoch)
         steps_of = tf.data.Dataset.from_tensor_slices  # one after another, as replicas share the first axis
         for step in distribute(augmented.flat_map(lambda images, masks: steps_of((images, masks))).prefetch(2)):
             yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
-        return
-    for batch in distribute(run.source.split.batches(run.inputs.batch_size, training=True, seed=run.seed, epoch=epoch)):
+    for batch in distribute(run.source.split.epochs(run.inputs.batch_size, seed=run.seed, first=first_epoch)):
         yield run.functions.augment(batch)
 
 

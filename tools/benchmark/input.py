@@ -1,0 +1,127 @@
+"""Records to augmented batches, images and masks, beside the peers' ways from the same stored pixels.
+
+The peers are endless streams that work ahead. A turn of each therefore takes a few batches first, until none is left
+that was made while others ran, then times some, and then waits until the stream has filled its queue again, lest it
+disturb the next.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+import ptxtf
+from ptxtf import pipeline, preprocess
+from ptxtf.config import PreprocessConfig
+from ptxtf.data import dataset
+from tools.benchmark import loaders, peers, picture, share, stored, timing
+from tools.benchmark.settings import BenchmarkConfig
+from tools.benchmark.stored import Stored
+from tools.benchmark.table import Report
+
+_SECONDS = 2.0
+"""A turn of a slow stream times no further batch after this."""
+
+_TITLES = {
+    "raw": "Stored pixels ({size}², .npy for the peers) to augmented batches of {batch}",
+    "source": "Stored JPEG streams to augmented batches of {batch} of {size}²",
+}
+
+
+def run(config: BenchmarkConfig, report: Report) -> None:
+    """Print a table for each stored form, then the host's share of a training step; draw the picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        forms = stored.write(pathlib.Path(folder), config)
+        if config.picture:
+            picture.write(forms[0].records, config)
+        prepare = tf.function(preprocess.equalise(PreprocessConfig()), jit_compile=True)
+        augment = tf.function(preprocess.for_training(PreprocessConfig(), equalised=True), jit_compile=True)
+        for form in forms:
+            _compare(form, _FirstPass(form, config, prepare, augment), config, report)
+        share.run(forms[0].records, config, report)
+    if config.picture:
+        print(config.picture)
+
+
+def _compare(form: Stored, first_pass: Callable[[], float], config: BenchmarkConfig, report: Report) -> None:
+    streams: list[Iterator[Any]] = []
+
+    def turn(stream: Iterator[Any], ahead: int) -> Callable[[], float]:
+        streams.append(stream)
+        return lambda: _seconds_per_image(stream, ahead, config)
+
+    epoch = len(form.images) // config.batch_size
+    ours = ptxtf.batches(
+        form.records, "train", batch_size=config.batch_size, training=True, image_size=config.image_size
+    )
+    competitors = {
+        "ptxtf, later passes (cached)": turn(ours, epoch),
+        "ptxtf, first pass": first_pass,
+    }
+    for peer in peers.present(_PEERS, report):
+        stream, ahead = peer.build(form, config)
+        competitors[peer.name] = turn(stream, ahead)
+    times = timing.interleaved(competitors, turns=config.turns, warm_up=1)
+    for stream in streams:
+        stream.close()  # type: ignore[attr-defined]
+    title = _TITLES[form.encoding].format(size=config.image_size, batch=config.batch_size)
+    report.table(title, times, rate="images/s")
+
+
+def _seconds_per_image(stream: Iterator[Any], ahead: int, config: BenchmarkConfig) -> float:
+    """Return what an image takes once the `ahead` batches are gone that the stream may have made already."""
+    for _ in range(ahead):
+        next(stream)
+    seconds: list[float] = []
+    while len(seconds) < config.repeats and sum(seconds) < _SECONDS:
+        start = time.perf_counter()
+        next(stream)
+        seconds.append(time.perf_counter() - start)
+    mean = statistics.fmean(seconds)
+    time.sleep(ahead * mean)
+    return mean / config.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class _FirstPass:
+    """Reads all records anew, as `ptxtf.batches` does where there is no accelerator.
+
+    Its compiled functions are kept: a turn has nothing to compile, as an epoch of thousands of images hardly has.
+    """
+
+    form: Stored
+    config: BenchmarkConfig
+    prepare: Callable[[tf.Tensor], tf.Tensor]
+    augment: preprocess.Augment
+
+    def __call__(self) -> float:
+        batch_size = self.config.batch_size
+        split = dataset.Split(self.form.records, "train", image_size=self.config.image_size, prepare=self.prepare)
+        batches = iter(pipeline.TrainingSource(split, self.augment).augmented(batch_size, seed=0, epoch=0))
+        return timing.clocked(lambda: list(batches), items=split.steps(batch_size) * batch_size)()
+
+
+def _pytorch(form: Stored, config: BenchmarkConfig) -> tuple[Iterator[Any], int]:
+    return loaders.pytorch(form, config), 3 * config.workers  # two queued and one in the making by each
+
+
+def _dali(form: Stored, config: BenchmarkConfig) -> tuple[Iterator[Any], int]:
+    return loaders.dali(form, config), 4
+
+
+def _keras(form: Stored, config: BenchmarkConfig, *, clahe: bool) -> tuple[Iterator[Any], int]:
+    return loaders.keras_layers(form, config, clahe=clahe), 1 + config.workers
+
+
+_PEERS = [
+    peers.Peer("PyTorch, OpenCV, albumentations", _pytorch, ("PyTorch", "albumentations")),
+    peers.Peer("DALI, CPU", _dali, ("DALI",)),
+    peers.Peer("tf.data, Keras layers", functools.partial(_keras, clahe=True), (peers.KERAS_CLAHE,)),
+    peers.Peer("the same without CLAHE", functools.partial(_keras, clahe=False)),
+]

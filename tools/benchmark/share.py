@@ -1,0 +1,56 @@
+"""How much of a training step is spent on its input: the step as it is, against the same batch again and again."""
+
+import pathlib
+import statistics
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from ptxtf import pipeline
+from ptxtf.config import PreprocessConfig
+from ptxtf.data import dataset
+from tools.benchmark import model, timing
+from tools.benchmark.settings import BenchmarkConfig
+from tools.benchmark.table import Report
+
+_STEPS = 3
+"""Training steps of a turn."""
+
+
+def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
+    """Print the times of both, and the host's share."""
+    size = min(config.step_size, config.image_size)
+    source = pipeline.training_source(records, "train", PreprocessConfig(), image_size=size)
+    split = source.split
+    for _ in split.batches(config.batch_size, training=True):
+        pass  # decoded once, it is in memory from now on
+    _, functions = model.build(config, source.augment)
+
+    def step(batch: dataset.Batch) -> None:
+        images, masks = functions.augment(batch)
+        float(functions.update(images, masks, tf.constant(0)))
+
+    def whole() -> float:
+        batches = iter(split.batches(config.batch_size, training=True).repeat())
+        step(next(batches))  # the stream works ahead from here
+        return _clock(lambda: step(next(batches)), config)
+
+    images, masks = functions.augment(next(iter(split.batches(config.batch_size, training=True))))
+
+    def data_free() -> float:
+        return _clock(lambda: float(functions.update(images, masks, tf.constant(0))), config)
+
+    names = ("training, records to step", "training, the same batch again")
+    times = timing.interleaved(dict(zip(names, (whole, data_free), strict=True)), turns=config.turns, warm_up=1)
+    title = f"Training step, {config.backbone}, {config.precision}, {config.batch_size} images of {size}²"
+    report.table(title, times, rate="images/s")
+    full, free = (statistics.median(times[name]) for name in names)
+    report.fact("the input's share of a training step", 100 * (1 - free / full), "%")
+
+
+def _clock(step: Callable[[], object], config: BenchmarkConfig) -> float:
+    def several() -> None:
+        for _ in range(_STEPS):
+            step()
+
+    return timing.clocked(several, items=_STEPS * config.batch_size)()
