@@ -25,7 +25,7 @@ ORDER = [
     {"train", "evaluate", "predict"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-ALONE = {"pydicom": {"ptxtf.data.dicom", "tools.benchmark"}, "absl": {"ptxtf.flags"}}
+ALONE = {"pydicom": {"ptxtf.data.dicom", "tools.benchmark.convert"}, "absl": {"ptxtf.flags"}}
 HEAVY = ("tensorflow", "keras", "pydicom", "cv2", "matplotlib")
 
 

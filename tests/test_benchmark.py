@@ -74,7 +74,7 @@ def test_input_is_compared_in_both_stored_forms_and_drawn(tmp_path):
     done = benchmark("input", *small, "--workers=1", "--backbone=tiny", f"--save={saved}", f"--picture={drawn}")
     assert done.returncode == 0, done.stderr
     names = [name for name, *_ in LINE.findall(done.stdout)]
-    assert names.count("ptxtf, first pass") == names.count("ptxtf, later passes (cached)") == 2
+    assert names.count("ptxtf, first pass, compiling") == names.count("ptxtf, later passes (cached)") == 2
     assert names[-2:] == ["training, records to step", "training, the same batch again"]
     assert re.search(r"^the input's share of a training step: -?[0-9.]+ %$", done.stdout, flags=re.MULTILINE)
     times = {figure["name"]: figure for figure in json.loads(saved.read_text())["figures"]}

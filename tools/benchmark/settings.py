@@ -15,13 +15,13 @@ class BenchmarkConfig:
     image_size: int = setting("height and width in pixels", 512)
     batch_size: int = setting("images per call", 8)
     repeats: int = setting("timed runs of each, after two to warm up; WHAT=input: batches per turn, at most", 15)
-    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth; WHAT=input takes 96 at most", 3000)
+    files: int = setting("DICOMs of WHAT=convert; the usual script gets a tenth; WHAT=input takes 320 at most", 3000)
     turns: int = setting("turns of WHAT=convert and WHAT=input", 5)
     workers: int = setting("processes of WHAT=convert; processes or threads of the peers of WHAT=input", 2)
     backbone: str = setting("encoder of WHAT=model, and of the training step of WHAT=input", "resnet34")
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = setting("precision of the same", "float32")
     step_size: int = setting(
-        "height and width of the images of WHAT=input's training step, in pixels; image_size is the most", 256
+        "height and width of the images of WHAT=input's training step, in pixels; image_size is the most", 128
     )
     save: str = setting("JSON file to write all figures to", "")
     picture: str = setting("PNG file to draw a batch of WHAT=input to, before and after augmentation", "")
