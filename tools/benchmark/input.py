@@ -58,7 +58,9 @@ def _compare(form: Stored, config: BenchmarkConfig, report: Report) -> None:
     for peer in peers.present(_PEERS, report):
         stream, ahead = peer.build(form, config)
         competitors[peer.name] = turn(stream, ahead)
-    times = timing.interleaved(competitors, turns=config.turns, warm_up=1)
+    for stream in streams:
+        next(stream)  # compiles, starts workers
+    times = timing.interleaved(competitors, turns=config.turns, warm_up=0)
     for stream in streams:
         stream.close()  # type: ignore[attr-defined]
     title = _TITLES[form.encoding].format(size=config.image_size, batch=config.batch_size)
