@@ -3,11 +3,11 @@
 Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
 masks of {0, 1}: whole images [B, H, W, 1], or patches.
 
-    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► grey values, blur, noise ─► clip ─► cutout ─► cut
+    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► blur, noise, grey values ─► clip ─► cutout ─► cut
     inference:  equalise ─► 0..1 ─► cut
 
-The functions that come out are pure and XLA-compilable, and give the same numbers eagerly, compiled, on the device or
-inside tf.data: to the last bit but for contrast, gamma and blur. Values leave 0..1 only by changes of grey values and
+The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or
+inside tf.data (contrast, gamma and blur but for a pixel in 10**9). Values leave 0..1 only by changes of grey values and
 are clipped here, once. What an epoch does not change, `equalise`, may be done once for all and kept.
 """
 
@@ -53,7 +53,10 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool
     def augment(images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = images if equalised else equalise(config)(images)
         images, masks = _move(images, masks, seeds, config)
-        images = _change_pixels(ops.to_unit_range(images), seeds, config)
+        # The bounds change nothing; they keep XLA from joining the factors of range and brightness, which would round
+        # differently.
+        images = tf.clip_by_value(ops.to_unit_range(images), 0.0, 1.0)
+        images = _change_pixels(images, seeds, config)
         if config.mode == "patch":
             cut_patches = _random_patches if config.patches == "random" else _grid_patches
             images, masks = cut_patches(images, masks, seeds, config)
@@ -134,12 +137,12 @@ def _change_pixels(images: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
         images = ops.blur(images, sigmas_px, largest_sigma_px=config.blur_px)
     if config.contrast:
         images = ops.adjust_contrast(images, ops.draw_contrast(seeds, contrast=config.contrast))
-    if config.brightness:
-        images = ops.adjust_brightness(images, ops.draw_brightness(seeds, brightness=config.brightness))
-    if config.noise:
+    if config.noise:  # before brightness: a product and then a sum would be fused by a compiler, and round once
         _, height, width, channels = images.shape
         noise = ops.draw_noise(seeds, noise=config.noise, image_shape=(height, width, channels))
         images = ops.add_noise(images, noise)
+    if config.brightness:
+        images = ops.adjust_brightness(images, ops.draw_brightness(seeds, brightness=config.brightness))
     images = tf.clip_by_value(images, 0.0, 1.0)
     if config.cutout:
         size = (images.shape[1], images.shape[2])

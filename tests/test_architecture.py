@@ -15,7 +15,7 @@ ORDER = [
     {"errors"},
     {"remote"},
     {"files"},
-    {"config", "flags", "ops", "pictures"},
+    {"config", "devices", "flags", "ops", "pictures"},
     {"data", "models", "rundir"},
     {"preprocess"},
     {"pipeline", "forward"},

@@ -87,24 +87,84 @@ def test_brightness_multiplies_within_its_range_and_is_clipped_once(batch):
     assert images.max() <= 1
 
 
-@pytest.mark.parametrize("mode", ["whole", "patch"])
-def test_the_same_numbers_eagerly_compiled_and_inside_tf_data(batch, mode):
-    augment = preprocess.for_training(PreprocessConfig(mode=mode, patch_size=32))
+EVERYTHING = {
+    "shear_degrees": 5.0, "shift": 0.1, "fill_mode": "reflect", "contrast": 0.2, "gamma": 0.3, "blur_px": 1.0,
+    "noise": 0.05, "cutout": 0.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [{}, EVERYTHING, {"mode": "patch"}, {"mode": "patch", "patches": "random"}], ids=",".join
+)
+def test_the_same_bits_eagerly_compiled_and_inside_tf_data(batch, options):
+    config = PreprocessConfig(patch_size=32, **options)
+    augment = preprocess.for_training(config)
     eager = augment(*batch)
-    compiled = tf.function(augment, jit_compile=True)(*batch)
+    compiled = preprocess.for_training(config, xla=True)(*batch)
     mapped = next(iter(tf.data.Dataset.from_tensors(batch).map(augment)))
     for other in (compiled, mapped):
-        # a fused multiply-add may move a sampling point by an ulp, which shows where grey levels jump
-        np.testing.assert_allclose(eager[0], other[0], atol=2e-4)
-        assert np.mean(eager[1].numpy() != other[1].numpy()) < 1e-3
+        np.testing.assert_array_equal(eager[0], other[0])
+        np.testing.assert_array_equal(eager[1], other[1])
 
 
 def test_an_example_is_augmented_alike_whatever_batch_it_is_in(batch):
-    augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
+    augment = preprocess.for_training(PreprocessConfig(patch_size=32, **EVERYTHING))
     together = augment(*batch)
     for i in range(3):
         alone = augment(*(part[i : i + 1] for part in batch))
-        np.testing.assert_allclose(together[0][0, i], alone[0][0, 0], atol=1e-5)
+        np.testing.assert_array_equal(together[0][0, i], alone[0][0, 0])
+        np.testing.assert_array_equal(together[1][0, i], alone[1][0, 0])
+
+
+def test_images_that_come_equalised_are_not_equalised_again(batch):
+    images, masks, seeds = batch
+    config = PreprocessConfig(tile_grid=(4, 6))
+    whole = preprocess.for_training(config)(images, masks, seeds)
+    equalised = preprocess.equalise(config)(images)
+    assert np.any(equalised != images)
+    rest = preprocess.for_training(config, equalised=True)(equalised, masks, seeds)
+    np.testing.assert_array_equal(whole[0], rest[0])
+
+
+def test_random_patches_lie_over_the_foreground_as_often_as_asked(batch):
+    images, masks, seeds = batch
+    config = PreprocessConfig(mode="patch", patch_size=32, patches="random", foreground_share=1.0, clahe=False, **STILL)
+    patches, truths = (part.numpy() for part in preprocess.for_training(config)(images, masks, seeds))
+    assert patches.shape == truths.shape == (6, 3, 32, 32, 1)
+    assert truths[:, [0, 2]].any(axis=(2, 3, 4)).all()  # the second image is healthy
+    windows = np.lib.stride_tricks.sliding_window_view(images.numpy()[..., 0], (32, 32), axis=(1, 2))
+    mask_windows = np.lib.stride_tricks.sliding_window_view(masks.numpy()[..., 0], (32, 32), axis=(1, 2))
+    for i in range(3):
+        errors = np.abs(windows[i] / 255 - patches[0, i, ..., 0]).max(axis=(-2, -1))
+        top, left = np.unravel_index(errors.argmin(), errors.shape)
+        assert errors[top, left] < 1e-6
+        np.testing.assert_array_equal(truths[0, i, ..., 0], mask_windows[i, top, left])
+
+
+def test_cutout_blackens_the_image_and_leaves_the_mask(batch):
+    images, masks, seeds = batch
+    config = PreprocessConfig(clahe=False, cutout=1.0, **STILL)
+    cut, truth = (part[0].numpy() for part in preprocess.for_training(config)(images, masks, seeds))
+    np.testing.assert_array_equal(truth, masks)
+    is_cut = (cut == 0) & (images.numpy() > 0)
+    assert is_cut.any()
+    np.testing.assert_allclose(cut[~is_cut], (images.numpy() / 255)[~is_cut], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contrast": 1.0}, r"expected contrast from 0 to below 1\. Received: contrast=1\.0"),
+        ({"gamma": -0.1}, r"expected gamma of 0 or more\. Received: gamma=-0\.1"),
+        ({"cutout": 1.5}, r"expected cutout in 0\.\.1\. Received: cutout=1\.5"),
+        ({"foreground_share": -1}, r"expected foreground_share in 0\.\.1"),
+        ({"shear_degrees": 90}, r"expected shear_degrees from 0 to below 90"),
+        ({"fill_mode": "wrap"}, r"expected fill_mode of constant, reflect\. Received: fill_mode='wrap'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        PreprocessConfig(**options)
 
 
 def test_patch_steps_hold_every_patch_once(batch):
@@ -144,6 +204,12 @@ def test_batches_train_endlessly_on_augmented_images(records):
         assert set(np.unique(masks)) <= {0.0, 1.0}
     again = ptxtf.batches(records, "train", batch_size=4, training=True, seed=1)
     np.testing.assert_array_equal(next(again)[0], drawn[0][0])
+    plain = preprocess.for_training(PreprocessConfig())  # where and when: neither the device nor the cache show
+    for epoch in (0, 1):
+        batch = next(iter(dataset.Split(records, "train").batches(4, training=True, seed=1, epoch=epoch)))
+        expected, truth = plain(batch["image"], batch["mask"], batch["seed"])
+        np.testing.assert_array_equal(drawn[epoch * count][0], expected[0])
+        np.testing.assert_array_equal(drawn[epoch * count][1], truth[0])
     assert np.abs(drawn[0][0].numpy() - drawn[count][0].numpy()).max() > 0.1
 
 

@@ -203,9 +203,10 @@ def _unpack(packed: tf.Tensor, *, width: int) -> tf.Tensor:
 
 
 def _epoch_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
-    """Fold the number of an epoch into the run's seed (below 2**32): int32 scalar of 0 or more."""
+    """Draw an epoch's seed, an int32 of 0 or more, from the run's (below 2**32) and the number of the epoch."""
     folded = tf.random.fold_in([seed >> 16, seed & 0xFFFF], tf.cast(epoch, tf.int32), alg="philox")
-    return tf.bitwise.bitwise_and(folded[0], 2**31 - 1)
+    drawn = tf.random.stateless_uniform([], folded, minval=None, maxval=None, dtype=tf.int32, alg="philox")
+    return tf.bitwise.bitwise_and(drawn, 2**31 - 1)
 
 
 def _seeds(image_ids: tf.Tensor, epoch_seed: tf.Tensor) -> tf.Tensor:

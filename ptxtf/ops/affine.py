@@ -203,12 +203,9 @@ def _warp_planes(
     fill = tf.cast(fill_value, planes.dtype)
     planes = tf.pad(planes, [[0, 0], [_BORDER] * 2, [_BORDER] * 2], constant_values=fill)
     dtype = planes.dtype if is_nearest else tf.float32
-    if is_nearest:
-        read = _read_nearest
-    elif planes.dtype == tf.uint8:
-        read, planes = _read_packed, _pack(planes)
-    else:
-        read = _read_four
+    is_packed = planes.dtype == tf.uint8 and not is_nearest
+    planes = _pack(planes) if is_packed else planes
+    read = _read_nearest if is_nearest else _read_packed if is_packed else _read_four
     limit = _fold if is_reflected else _bound
 
     def warp(plane_and_lines: tuple[tf.Tensor, tuple[_Lines, _Lines]]) -> tf.Tensor:

@@ -278,10 +278,7 @@ def _interpolate(
     upper_left, upper_right, lower_left, lower_right = (tf.cast(entries, tf.float32) for entries in neighbours)
     upper = _mix(upper_left, upper_right, column_weights)
     lower = _mix(lower_left, lower_right, column_weights)
-    blended = _mix(upper, lower, row_weights)
-    # Half to even, as `tf.round`, in fewer instructions: from 2**23 on float32 holds whole numbers only, and the lower
-    # bits of its pattern are the number.
-    return tf.cast(tf.bitwise.bitwise_and(tf.bitcast(blended + 2.0**23, tf.int32), dtype.max), dtype)
+    return tf.cast(tf.round(_mix(upper, lower, row_weights)), dtype)
 
 
 def _mix(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

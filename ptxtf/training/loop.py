@@ -164,7 +164,7 @@ def _train_and_validate(run: _Run, stream: _Stream, epoch: int) -> dict[str, flo
 
 def _train_epoch(run: _Run, stream: _Stream, epoch: int) -> float:
     """Train on every batch of an epoch once; return the mean loss."""
-    values = []
+    values: list[tf.Tensor] = []
     with tqdm.tqdm(total=run.steps_per_epoch, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=None) as bar:
         while len(values) < run.steps_per_epoch:
             images, masks = next(stream)

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import ptxtf
 from ptxtf.data import annotations, dataset, dicom, rle
@@ -73,6 +74,39 @@ def test_the_second_epoch_is_read_from_memory(records, tmp_path):
     for shard in copy.glob("*.tfrecord"):
         shard.unlink()
     assert set(ids(split.batches(1, training=True, epoch=1))) >= set(first)
+
+
+def test_epochs_follow_one_another_as_each_by_itself(records):
+    split = dataset.Split(records, "train")
+    count = split.images // 2
+    expected = [i for epoch in (3, 4) for i in ids(split.batches(2, training=True, seed=5, epoch=epoch))]
+    assert ids(split.epochs(2, seed=5, first=3).take(2 * count)) == expected
+
+
+def test_images_are_prepared_once_before_they_are_kept(records):
+    calls = []
+
+    def invert(images):
+        tf.py_function(lambda: calls.append(1), [], [])
+        return 255 - images
+
+    plain, split = dataset.Split(records, "val"), dataset.Split(records, "val", prepare=invert)
+    for _ in range(2):
+        for one, other in zip(plain.batches(2, training=False), split.batches(2, training=False), strict=True):
+            real = one["image_id"].numpy() != b""
+            np.testing.assert_array_equal(255 - one["image"].numpy()[real], other["image"].numpy()[real])
+            np.testing.assert_array_equal(one["mask"], other["mask"])
+    assert len(calls) == split.images
+
+
+@pytest.mark.parametrize("size", [60, 61, 64])
+def test_masks_come_out_as_stored_at_any_width(records, size):
+    cases = {
+        case["image_id"]: case for case in ptxtf.data.examples(records, "val", image_size=size).as_numpy_iterator()
+    }
+    assert any(case["mask"].any() for case in cases.values())
+    for batch in dataset.Split(records, "val", image_size=size).batches(1, training=False):
+        np.testing.assert_array_equal(batch["mask"][0], cases[batch["image_id"].numpy()[0]]["mask"])
 
 
 def test_images_can_be_resized_when_read(records):

@@ -40,8 +40,43 @@ def shaded(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 )
 def test_every_pixel_equals_opencv(height, width, tile_grid, clip_limit, make, seed):
     images = make((1, height, width, 1), seed)
+    tile_grid = (min(tile_grid[0], height), min(tile_grid[1], width))
     ours = ops.clahe(images, clip_limit=clip_limit, tile_grid=tile_grid)
     np.testing.assert_array_equal(ours, opencv(images, clip_limit, tile_grid))
+
+
+def deep(images: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return uint16 images over the whole range, like the given uint8 ones and with noise below their levels."""
+    return (images.astype(np.uint16) * 257) ^ noise(images.shape, seed)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    tile_grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    clip_limit=st.sampled_from([-1.0, 0.0, 0.9, 2.0, 40.0, 1e6]),
+    make=st.sampled_from([noise, shaded]),
+)
+def test_every_pixel_equals_opencv_in_16_bits(height, width, tile_grid, clip_limit, make):
+    images = deep(make((1, height, width, 1)))
+    tile_grid = (min(tile_grid[0], height), min(tile_grid[1], width))
+    ours = ops.clahe(images, clip_limit=clip_limit, tile_grid=tile_grid)
+    assert ours.dtype == tf.uint16
+    np.testing.assert_array_equal(ours, opencv(images, clip_limit, tile_grid))
+
+
+@pytest.mark.parametrize("size", [(128, 96), (111, 97)])
+def test_every_pixel_equals_opencv_in_16_bits_under_xla_and_in_tf_data(size):
+    images = deep(shaded((2, *size, 1)))
+    expected = opencv(images, 2.0, (4, 3))
+
+    def equalise(batch):
+        return ops.clahe(batch, tile_grid=(4, 3))
+
+    np.testing.assert_array_equal(tf.function(equalise, jit_compile=True)(images), expected)
+    mapped = tf.data.Dataset.from_tensors(images).map(equalise)
+    np.testing.assert_array_equal(next(iter(mapped)), expected)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +87,16 @@ def test_every_pixel_equals_opencv(height, width, tile_grid, clip_limit, make, s
         ((160, 120), (8, 8), 0.0),
         ((111, 97), (5, 3), 4.0),  # mirrored on both sides
         ((96, 97), (8, 4), 2.0),  # a side that divides is padded because the other does not
-        ((6, 5), (4, 9), 1.0),  # mirrored several times over
+        ((6, 5), (4, 5), 1.0),  # one column of pixels a tile
+        ((1, 3), (1, 2), 1.0),  # mirrored several times over
     ],
 )
 @pytest.mark.parametrize("make", [noise, shaded])
-def test_every_pixel_equals_opencv_under_xla(size, tile_grid, clip_limit, make):
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_every_pixel_equals_opencv_in_graphs(size, tile_grid, clip_limit, make, jit_compile):
     images = make((4, *size, 1))
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=jit_compile)
     def compiled(batch):
         return ops.clahe(batch, clip_limit=clip_limit, tile_grid=tile_grid)
 
@@ -112,8 +149,8 @@ def test_batch_equals_each_alone():
 
 
 @pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), noise((8, 8, 1)), noise((1, 8, 8, 3))])
-def test_other_than_grey_uint8_batches_are_refused(images):
-    with pytest.raises(ValueError, match=r"expected uint8 images \[B, H, W, 1\] with pixels\. Received: dtype="):
+def test_other_than_grey_integer_batches_are_refused(images):
+    with pytest.raises(ValueError, match=r"expected uint8 or uint16 images \[B, H, W, 1\] with pixels\. Received: dty"):
         ops.clahe(images)
 
 
@@ -127,6 +164,23 @@ def test_batches_without_pixels_are_refused(shape):
 def test_grids_without_tiles_are_refused(tile_grid):
     with pytest.raises(ValueError, match=r"expected tile_grid \(rows, columns\).*Received: tile_grid="):
         ops.clahe(noise((1, 8, 8, 1)), tile_grid=tile_grid)
+
+
+@pytest.mark.parametrize(
+    ("tile_grid", "expected"),
+    [((9, 8), "at most 8 rows, one per pixel"), ((8, 11), "at most 10 columns, one per pixel")],
+)
+def test_a_grid_larger_than_the_image_is_refused(tile_grid, expected):
+    with pytest.raises(ValueError, match=rf"expected tile_grid of {expected}\. Received: tile_grid="):
+        ops.clahe(noise((1, 8, 10, 1)), tile_grid=tile_grid)
+
+
+def test_a_grid_larger_than_an_image_of_unknown_size_is_refused():
+    traced = tf.function(lambda batch: ops.clahe(batch, tile_grid=(9, 8))).get_concrete_function(
+        tf.TensorSpec((None, None, None, 1), tf.uint8)
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected images of at least 9 x 8 pixels, one for each"):
+        traced(tf.constant(noise((1, 8, 10, 1))))
 
 
 def test_a_limit_that_is_no_number_is_refused():
