@@ -73,7 +73,7 @@ def _ptxtf(inputs: _Inputs, *, xla: bool) -> Run:
 
     from ptxtf import ops
 
-    @tf.function(jit_compile=xla)
+    @tf.function(jit_compile=xla, autograph=False)
     def warp(images: tf.Tensor, masks: tf.Tensor, matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         moved = ops.warp_affine(images, matrices)
         return moved, ops.warp_affine(masks, matrices, interpolation="nearest")
@@ -104,7 +104,7 @@ def _opencv(inputs: _Inputs) -> Run:
 def _projective(inputs: _Inputs) -> Run:
     import tensorflow as tf
 
-    @tf.function
+    @tf.function(autograph=False)
     def warp(images: tf.Tensor, masks: tf.Tensor, transforms: tf.Tensor) -> list[tf.Tensor]:
         return [
             tf.raw_ops.ImageProjectiveTransformV3(
@@ -132,7 +132,7 @@ def _keras(inputs: _Inputs) -> Run:
         keras.layers.RandomFlip("horizontal"),
     ]
 
-    @tf.function
+    @tf.function(autograph=False)
     def warp(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         both = {"images": images, "segmentation_masks": masks}
         for layer in layers:
