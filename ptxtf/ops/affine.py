@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ptxtf.ops.blend import blend
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 1  # of ptxtf.ops.draws: no other drawing function has this number
@@ -363,7 +364,7 @@ def _read_packed(packed: tf.Tensor, grid: _Grid) -> tf.Tensor:
         for shift in (0, 8, 16, 24)
     )
     down, right = grid.weights()
-    return _mix(_mix(upper_left, upper_right, right), _mix(lower_left, lower_right, right), down)
+    return blend(blend(upper_left, upper_right, right), blend(lower_left, lower_right, right), down)
 
 
 def _pack(images: tf.Tensor) -> tf.Tensor:
@@ -374,8 +375,3 @@ def _pack(images: tf.Tensor) -> tf.Tensor:
     pixels = tf.cast(images, tf.int32)
     pairs = pixels[:, :, :-1] + pixels[:, :, 1:] * 2**8
     return tf.bitwise.bitwise_or(pairs[:, :-1], tf.bitwise.left_shift(pairs[:, 1:], 16))
-
-
-def _mix(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    # No factor is negative: abs only keeps a compiler from fusing multiply and add, see `ptxtf.ops.clahe`.
-    return tf.abs(first * (1.0 - weight)) + tf.abs(second * weight)

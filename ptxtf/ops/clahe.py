@@ -16,8 +16,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ptxtf.ops.blend import blend
+
 _BLOCK = 16
 """Bins that one matrix product sums up, see `_running_sums`."""
+
+_MOST_TABLES = 2**15
+"""Tables of 65,536 levels whose entries an int32 can number."""
 
 
 def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, int] = (8, 8)) -> tf.Tensor:
@@ -97,6 +102,11 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
     if len(tile_grid) != 2 or not all(isinstance(n, int) and n >= 1 for n in tile_grid):
         raise ValueError(
             f"expected tile_grid (rows, columns), two integers of at least 1. Received: tile_grid={tile_grid}"
+        )
+    if images.dtype == tf.uint16 and (tile_grid[0] + 2) * (tile_grid[1] + 2) > _MOST_TABLES:
+        raise ValueError(
+            f"expected tile_grid of fewer than {_MOST_TABLES} tiles, its border included, for uint16. "
+            f"Received: tile_grid={tile_grid}"
         )
     for tiles, length, name in zip(tile_grid, shape[1:3], ("rows", "columns"), strict=True):
         if length is not None and tiles > length:
@@ -181,16 +191,18 @@ def _lookup_tables(histograms: tf.Tensor, tiling: _Tiling, dtype: tf.DType) -> t
     """Scale the cumulative histograms to the dtype's range: int32 [columns, levels] -> the same of dtype."""
     scale = float(tiling.levels - 1) / tf.cast(tiling.tile_area, tf.float32)
     # The sums end in the tile's area, so the product needs no clipping.
-    return tf.cast(tf.round(_running_sums(tf.cast(histograms, tf.float32)) * scale), dtype)
+    sums = tf.cast(_running_sums(tf.cast(histograms, tf.float64)), tf.float32)
+    return tf.cast(tf.round(sums * scale), dtype)
 
 
 def _running_sums(values: tf.Tensor) -> tf.Tensor:
-    """Sum up along the last axis, whose length is a power of `_BLOCK`; exact for whole numbers up to 2**24.
+    """Sum up float64 along the last axis, whose length is a power of `_BLOCK`; exact for whole numbers.
 
     Block by block by a triangular matrix, then the blocks' totals in the same way: faster than `tf.cumsum` under XLA.
+    Not in float32, whose matrix products many a GPU rounds to 11 bits.
     """
     length = values.shape[-1]
-    upper = tf.linalg.band_part(tf.ones([_BLOCK, _BLOCK]), 0, -1)
+    upper = tf.linalg.band_part(tf.ones([_BLOCK, _BLOCK], tf.float64), 0, -1)
     sums = tf.matmul(tf.reshape(values, [-1, _BLOCK]), upper)
     if length > _BLOCK:
         totals = tf.reshape(sums[:, -1], [-1, length // _BLOCK])
@@ -208,12 +220,14 @@ def _blend(strips: tf.Tensor, tables: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
     row_starts = tf.reshape(row_cells * look_up.row_pitch, by_strip)
     column_starts = column_cells * tiling.levels
 
-    def blend(strip_and_rows: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def blend_strip(strip_and_rows: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         strip, row_starts, row_weights = strip_and_rows
         neighbours = look_up(row_starts + column_starts + tf.cast(strip, tf.int32))
         return _interpolate(neighbours, row_weights, column_weights, strip.dtype)
 
-    return tf.map_fn(blend, (strips, row_starts, tf.reshape(row_weights, by_strip)), fn_output_signature=strips.dtype)
+    return tf.map_fn(
+        blend_strip, (strips, row_starts, tf.reshape(row_weights, by_strip)), fn_output_signature=strips.dtype
+    )
 
 
 class _PlainTables:
@@ -276,12 +290,6 @@ def _interpolate(
 ) -> tf.Tensor:
     """Blend each pixel's four table entries: four of [h, w], float32 [h, 1], float32 [w] -> [h, w] of dtype."""
     upper_left, upper_right, lower_left, lower_right = (tf.cast(entries, tf.float32) for entries in neighbours)
-    upper = _mix(upper_left, upper_right, column_weights)
-    lower = _mix(lower_left, lower_right, column_weights)
-    return tf.cast(tf.round(_mix(upper, lower, row_weights)), dtype)
-
-
-def _mix(first: tf.Tensor, second: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    # No factor is negative: abs only keeps a compiler from fusing multiply and add, which rounds once instead of twice
-    # and would move 1 pixel in 4,000 by a grey level.
-    return tf.abs(first * (1.0 - weight)) + tf.abs(second * weight)
+    upper = blend(upper_left, upper_right, column_weights)
+    lower = blend(lower_left, lower_right, column_weights)
+    return tf.cast(tf.round(blend(upper, lower, row_weights)), dtype)

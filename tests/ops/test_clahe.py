@@ -175,6 +175,13 @@ def test_a_grid_larger_than_the_image_is_refused(tile_grid, expected):
         ops.clahe(noise((1, 8, 10, 1)), tile_grid=tile_grid)
 
 
+def test_more_tables_than_can_be_numbered_are_refused():
+    with pytest.raises(
+        ValueError, match=r"expected tile_grid of fewer than 32768 tiles.*Received: tile_grid=\(180, 180\)"
+    ):
+        ops.clahe(np.zeros((1, 180, 180, 1), np.uint16), tile_grid=(180, 180))
+
+
 def test_a_grid_larger_than_an_image_of_unknown_size_is_refused():
     traced = tf.function(lambda batch: ops.clahe(batch, tile_grid=(9, 8))).get_concrete_function(
         tf.TensorSpec((None, None, None, 1), tf.uint8)
