@@ -133,10 +133,9 @@ class Split:
 
         One data set for all of them, as what tf.data calls is compiled anew for each iterator.
         """
-        numbers = tf.data.Dataset.counter(first)
-        return numbers.flat_map(lambda epoch: self.batches(batch_size, training=True, seed=seed, epoch=epoch))
+        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed)
 
-    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int | tf.Tensor = 0) -> tf.data.Dataset:
+    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
         """Return one epoch of batches.
 
         Args:
@@ -152,18 +151,30 @@ class Split:
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch_size above 0. Received: batch_size={batch_size}")
-        epoch_seed = _epoch_seed(seed, epoch)
-        dataset = self._examples
         if training:
-            window = self.images if self._cached else min(self.images, _SHUFFLE_UNCACHED)
-            dataset = dataset.shuffle(window, seed=tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
+            return self._training_batches(tf.data.Dataset.from_tensors(epoch), batch_size, seed)
+        epoch_seed = _epoch_seed(seed, epoch)
+        dataset = self._examples.batch(batch_size).map(lambda batch: _finish(_fill(batch, batch_size), epoch_seed))
+        return _ordered(dataset)
+
+    def _training_batches(self, epochs: tf.data.Dataset, batch_size: int, seed: int) -> tf.data.Dataset:
+        window = self.images if self._cached else min(self.images, _SHUFFLE_UNCACHED)
+
+        def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+            tf.random.set_seed(1)  # that of this graph alone, which shuffle adds to the seed it is given
+            epoch_seed = _epoch_seed(seed, epoch)
+            dataset = self._examples.shuffle(window, tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
             dataset = dataset.batch(batch_size, drop_remainder=True)
-        else:
-            dataset = dataset.batch(batch_size).map(lambda batch: _fill(batch, batch_size))
-        dataset = dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=2)
-        options = tf.data.Options()
-        options.deterministic = True
-        return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+            return dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=2)
+
+        return _ordered(epochs.flat_map(batches_of))
+
+
+def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Read ahead, but in the same order each time."""
+    options = tf.data.Options()
+    options.deterministic = True
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 def _keep_for_training(case: Batch, prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> dict[str, tf.Tensor]:
