@@ -7,8 +7,9 @@ masks of {0, 1}: whole images [B, H, W, 1], or patches.
     inference:  equalise ─► 0..1 ─► cut
 
 The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or
-inside tf.data (contrast, gamma and blur but for a pixel in 10**9). Values leave 0..1 only by changes of grey values and
-are clipped here, once. What an epoch does not change, `equalise`, may be done once for all and kept.
+inside tf.data (contrast, gamma and blur but for a pixel in 10**9, and from TensorFlow 2.21 on). Values leave 0..1 only
+by changes of grey values and are clipped here, once. What an epoch does not change, `equalise`, may be done once for
+all and kept.
 """
 
 from collections.abc import Callable

@@ -63,8 +63,9 @@ def test_a_flat_image_stays_and_a_point_keeps_its_sum():
 def test_it_is_the_same_on_every_path_and_for_each_alone():
     images = photographs()
     eager = blur(images, SIGMAS_PX)
-    for jit_compile in (False, True):
-        np.testing.assert_array_equal(tf.function(blur, jit_compile=jit_compile)(images, SIGMAS_PX), eager)
+    np.testing.assert_array_equal(tf.function(blur)(images, SIGMAS_PX), eager)
+    # XLA has an exponential of its own: the same weights in TensorFlow 2.21, others by their last digits in 2.17.
+    np.testing.assert_allclose(tf.function(blur, jit_compile=True)(images, SIGMAS_PX), eager, rtol=0, atol=1e-6)
     dataset = tf.data.Dataset.from_tensor_slices((images, SIGMAS_PX)).batch(1).map(blur)
     assert dataset.element_spec.shape.as_list() == [None, 20, 33, 2]
     np.testing.assert_array_equal(np.concatenate(list(dataset)), eager)
