@@ -151,8 +151,8 @@ class InputConfig:
     image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
     batch_size: int = setting("images (or patches) per training step, over all devices", 8)
     cache: Literal["auto", "equalised", "decoded", "none"] = setting(
-        "what stays in memory after the first epoch: images decoded, or equalised too; auto: equalised, but decoded "
-        "where an accelerator equalises; the numbers are the same",
+        "what stays in memory after the first epoch: training images decoded, or equalised too; auto: equalised, but "
+        "decoded where an accelerator equalises. The numbers are the same, but none shuffles within 1024 images only",
         "auto",
     )
 

@@ -21,7 +21,7 @@ class TrainingSource:
 
     Attributes:
         split: its batches are uint8, on the host.
-        augment: compiled by XLA; see `preprocess.for_training`.
+        augment: what takes the time in it is compiled by XLA; see `preprocess.for_training`.
     """
 
     split: dataset.Split
@@ -60,7 +60,8 @@ def training_source(
     Raises:
         InputError: as `dataset.Split`.
     """
-    equalised = cache == "equalised" or (cache == "auto" and not devices.has_accelerator())
+    on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
+    equalised = cache == "equalised" or (cache == "auto" and on_processor)
     prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
     source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
     return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True))
@@ -102,9 +103,10 @@ def batches(
     """
     config = PreprocessConfig(mode=mode, **options)
     if not training:
-        return _inference_batches(dataset.Split(directory, split, image_size=image_size), config, batch_size)
+        once = dataset.Split(directory, split, image_size=image_size, cache=False)
+        return _inference_batches(once, config, batch_size)
     source = training_source(directory, split, config, image_size=image_size)
-    source.split.steps(batch_size)  # raises where not even one batch is full
+    source.split.steps(batch_size)  # at this call, not at the first batch
     return _training_batches(source, batch_size, seed)
 
 
@@ -117,6 +119,7 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> Iterator[t
     """Augment on the device: an accelerator, or else the processor, two batches ahead of the caller."""
     if not devices.has_accelerator():
         yield from source.augmented(batch_size, seed=seed)
+        return
     for batch in source.split.epochs(batch_size, seed=seed):
         yield source.augment(batch["image"], batch["mask"], batch["seed"])
 

@@ -3,7 +3,8 @@
 Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
 masks of {0, 1}: whole images [B, H, W, 1], or patches.
 
-    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► blur, noise, grey values ─► clip ─► cutout ─► cut
+    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► gamma, blur, contrast, noise, brightness ─► clip
+                ─► cutout ─► cut
     inference:  equalise ─► 0..1 ─► cut
 
 The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or

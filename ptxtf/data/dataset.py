@@ -132,7 +132,11 @@ class Split:
         """Return the training batches of epoch `first` and all that follow, without end; else as `batches`.
 
         One data set for all of them, as what tf.data calls is compiled anew for each iterator.
+
+        Raises:
+            InputError: not even one batch is full, so that there would be nothing to wait for.
         """
+        self.steps(batch_size)
         return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed)
 
     def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:

@@ -105,7 +105,7 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
         )
     if images.dtype == tf.uint16 and (tile_grid[0] + 2) * (tile_grid[1] + 2) > _MOST_TABLES:
         raise ValueError(
-            f"expected tile_grid of fewer than {_MOST_TABLES} tiles, its border included, for uint16. "
+            f"expected tile_grid of at most {_MOST_TABLES} tiles, its border included, for uint16. "
             f"Received: tile_grid={tile_grid}"
         )
     for tiles, length, name in zip(tile_grid, shape[1:3], ("rows", "columns"), strict=True):
@@ -181,8 +181,9 @@ def _clip(histograms: tf.Tensor, clip_limit: float, tiling: _Tiling) -> tf.Tenso
     # The residual goes, one pixel each, to the first bin and then to every step-th one until it is used up.
     step = tiling.levels // tf.maximum(residual, 1)
     bins = tf.range(tiling.levels)
-    # [levels] / [columns, 1], rounded down: exact in float32, and faster there than division of integers.
-    steps = tf.cast(tf.floor(tf.cast(bins, tf.float32) / tf.cast(step, tf.float32)), tf.int32)
+    # [levels] / [columns, 1], rounded down: faster in float32 than division of integers, and exact, as half a bin more
+    # keeps clear of whole numbers even where a device divides by approximation.
+    steps = tf.cast(tf.floor((tf.cast(bins, tf.float32) + 0.5) / tf.cast(step, tf.float32)), tf.int32)
     gets_one = (steps * step == bins) & (steps < residual)
     return kept + to_every_bin + tf.cast(gets_one, tf.int32)
 

@@ -182,6 +182,7 @@ def _augmented(run: _Run, *, first_epoch: int) -> _Stream:
         steps_of = tf.data.Dataset.from_tensor_slices  # one after another, as replicas share the first axis
         for step in distribute(augmented.flat_map(lambda images, masks: steps_of((images, masks))).prefetch(2)):
             yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
+        return
     for batch in distribute(run.source.split.epochs(run.inputs.batch_size, seed=run.seed, first=first_epoch)):
         yield run.functions.augment(batch)
 

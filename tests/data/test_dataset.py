@@ -83,6 +83,11 @@ def test_epochs_follow_one_another_as_each_by_itself(records):
     assert ids(split.epochs(2, seed=5, first=3).take(2 * count)) == expected
 
 
+def test_epochs_without_a_full_batch_are_refused_and_do_not_hang(records):
+    with pytest.raises(InputError, match=r"expected at least --batch_size=1000 images"):
+        dataset.Split(records, "train").epochs(1000)
+
+
 def test_images_are_prepared_once_before_they_are_kept(records):
     calls = []
 

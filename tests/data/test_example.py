@@ -78,6 +78,16 @@ def test_resizing_averages_areas():
     np.testing.assert_array_equal(case["image"][..., 0], [[11, 20], [30, 41]])
 
 
+@pytest.mark.parametrize("size", [(8, 12), (9, 13), (301, 257)])
+def test_resizing_is_the_same_in_a_graph_that_knows_the_size(rng, size):
+    images = rng.integers(0, 256, (1, *size, 1)).astype(np.uint8)
+    traced = tf.function(lambda batch: example.resize(batch, (4, 6)))
+    spec = tf.TensorSpec(images.shape, tf.uint8)
+    np.testing.assert_array_equal(traced.get_concrete_function(spec)(images), example.resize(images, (4, 6)))
+    area = tf.round(tf.image.resize(images, (4, 6), method="area"))
+    np.testing.assert_array_equal(example.resize(images, (4, 6)), area)
+
+
 def test_parsing_works_inside_tf_data_and_gives_static_shapes(rng):
     mask = rng.integers(0, 2, (64, 64), dtype=np.uint8)
     serialized = written(bytes(32 * 32), (32, 32), mask)

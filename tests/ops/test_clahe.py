@@ -177,7 +177,7 @@ def test_a_grid_larger_than_the_image_is_refused(tile_grid, expected):
 
 def test_more_tables_than_can_be_numbered_are_refused():
     with pytest.raises(
-        ValueError, match=r"expected tile_grid of fewer than 32768 tiles.*Received: tile_grid=\(180, 180\)"
+        ValueError, match=r"expected tile_grid of at most 32768 tiles.*Received: tile_grid=\(180, 180\)"
     ):
         ops.clahe(np.zeros((1, 180, 180, 1), np.uint16), tile_grid=(180, 180))
 
