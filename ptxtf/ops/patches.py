@@ -5,12 +5,13 @@ Flows in: images [B, H, W, C] of any value range. Flows out: patches [B, N, size
 Patches lie row by row on a grid that starts at the upper left corner and covers the whole image; where it reaches
 beyond, the image is padded with zeros at the bottom and at the right, and stitching crops them again.
 
-Both directions take one axis after the other by the same steps. Along an axis an image is blocks one stride long and a
-patch is a few neighbouring blocks, so that an overlapping grid is a few shifted copies of one that does not overlap.
+Both directions look up pieces of rows, as long as patch size and stride allow: an image's and a patch's rows are whole
+pieces of gcd(size, stride) pixels. XLA copies such pieces at memory speed, where `tf.image.extract_patches` becomes a
+convolution.
 """
 
-import functools
-import operator
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -40,11 +41,16 @@ def extract_patches(images: tf.Tensor, *, size: int, stride: int | None = None) 
     height, width, channels = images.shape[1:]
     stride = _check_grid((height, width), size, stride)
     rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
-    bands = _cut(tf.reshape(images, [-1, height, width * channels]), size=size, stride=stride)
-    # Columns: [B, rows, size, W * C] -> [B * rows * size, W, C] -> [B * rows * size, columns, size, C]
-    pieces = _cut(tf.reshape(bands, [-1, width, channels]), size=size, stride=stride)
-    pieces = tf.reshape(pieces, [-1, rows, size, columns, size, channels])
-    patches = tf.transpose(pieces, [0, 1, 3, 2, 4, 5])  # [B, rows, columns, size, size, C]
+    covered_height, covered_width = _covered(rows, size, stride), _covered(columns, size, stride)
+    if (covered_height, covered_width) != (height, width):
+        images = tf.pad(images, [[0, 0], [0, covered_height - height], [0, covered_width - width], [0, 0]])
+    piece = math.gcd(size, stride)
+    in_row, in_patch, in_stride = covered_width // piece, size // piece, stride // piece  # pieces
+    pieces = tf.reshape(images, [-1, covered_height * in_row, piece * channels])
+    image_rows = np.arange(rows)[:, np.newaxis] * stride + np.arange(size)  # [rows, size]
+    row_pieces = np.arange(columns)[:, np.newaxis] * in_stride + np.arange(in_patch)  # [columns, pieces]
+    indices = _int32(image_rows[:, np.newaxis, :, np.newaxis] * in_row) + _int32(row_pieces[:, np.newaxis])
+    patches = tf.gather(pieces, indices, axis=1)  # [B, rows, columns, size, pieces, piece * C]
     return tf.reshape(patches, [-1, rows * columns, size, size, channels])
 
 
@@ -85,12 +91,10 @@ def stitch_patches(
         )
     if stride < size and patches.dtype != tf.float32:
         raise ValueError(f"expected float32 patches where they overlap. Received: dtype={patches.dtype.name}")
-    pieces = tf.reshape(patches, [-1, rows, columns, size, size, channels])
-    pieces = tf.transpose(pieces, [0, 1, 3, 2, 4, 5])  # [B, rows, size, columns, size, C]
-    join = functools.partial(_join, stride=stride, window=window)
-    bands = join(tf.reshape(pieces, [-1, columns, size, channels]), length=width)  # [B * rows * size, W, C]
-    images = join(tf.reshape(bands, [-1, rows, size, width * channels]), length=height)  # [B, H, W * C]
-    return tf.reshape(images, [-1, height, width, channels])
+    bands = _join_columns(patches, rows=rows, columns=columns, stride=stride, window=window)
+    images = _join_rows(bands, rows=rows, size=size, stride=stride, window=window)
+    images = tf.reshape(images, [-1, images.shape[1], images.shape[2] // channels, channels])
+    return images[:, :height, :width]
 
 
 def _check_grid(image_size: tuple[int, int], size: int, stride: int | None) -> int:
@@ -107,41 +111,71 @@ def _patch_count(length: int, size: int, stride: int) -> int:
     return -(-(length - size) // stride) + 1
 
 
-def _cut(lines: tf.Tensor, *, size: int, stride: int) -> tf.Tensor:
-    """Cut along the middle axis: [B, length, C] -> [B, count, size, C]."""
-    _, length, channels = lines.shape
-    count, blocks_per_patch = _patch_count(length, size, stride), -(-size // stride)
-    block_count = count + blocks_per_patch - 1
-    lines = tf.pad(lines, [[0, 0], [0, block_count * stride - length], [0, 0]])
-    blocks = tf.reshape(lines, [-1, block_count, stride, channels])  # [B, length, C] -> [B, blocks, stride, C]
-    shifted = [blocks[:, first : first + count] for first in range(blocks_per_patch)]
-    return tf.concat(shifted, axis=2)[:, :, :size]  # the last block of a patch may reach beyond it
+def _covered(count: int, size: int, stride: int) -> int:
+    """Return the pixels along an axis that so many patches cover."""
+    return (count - 1) * stride + size
 
 
-def _join(pieces: tf.Tensor, *, length: int, stride: int, window: str) -> tf.Tensor:
-    """Undo `_cut`: [B, count, size, C] -> [B, length, C]."""
-    _, count, size, channels = pieces.shape
-    if stride < size:
-        pieces *= _blend_weights(count, size, stride, window)[:, :, np.newaxis]  # [count, size, 1]
-    blocks_per_patch = -(-size // stride)
-    # Whole blocks: [B, count, size, C] -> [B, count, blocks_per_patch, stride, C]
-    pieces = tf.pad(pieces, [[0, 0], [0, 0], [0, blocks_per_patch * stride - size], [0, 0]])
-    blocks = tf.reshape(pieces, [-1, count, blocks_per_patch, stride, channels])
-    shifted = [
-        tf.pad(blocks[:, :, first], [[0, 0], [first, blocks_per_patch - 1 - first], [0, 0], [0, 0]])
-        for first in range(blocks_per_patch)
-    ]
-    lines = tf.reshape(functools.reduce(operator.add, shifted), [-1, (count + blocks_per_patch - 1) * stride, channels])
-    return lines[:, :length]
+def _int32(indices: np.ndarray) -> tf.Tensor:
+    return tf.constant(indices, tf.int32)
 
 
-def _blend_weights(count: int, size: int, stride: int, window: str) -> np.ndarray:
-    """Return float32 [count, size], a pixel's weight in each patch along an axis; what falls on one pixel sums to 1.
+def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, window: str) -> tf.Tensor:
+    """Blend the patches of each row of the grid into a band: [B, N, size, size, C] -> [B, rows * size, W * C]."""
+    size, channels = patches.shape[3:]
+    piece = math.gcd(size, stride)
+    in_patch = size // piece  # pieces in a row of a patch
+    pieces = tf.reshape(patches, [-1, rows * columns * size * in_patch, piece * channels])
+    first_pieces = (np.arange(rows)[:, np.newaxis] * columns * size + np.arange(size)) * in_patch  # [rows, size]
+    bands = []
+    for patch, offset, weights in _coverings(columns, size, stride, window):
+        along_row = (patch * size * in_patch + offset // piece)[::piece]  # [W / piece]
+        indices = _int32(first_pieces.reshape(-1, 1)) + _int32(along_row)
+        weights = np.repeat(weights.reshape(-1, piece), channels, axis=1)  # [W / piece, piece * C]
+        bands.append(_weighted(tf.gather(pieces, indices, axis=1), weights))
+    return tf.reshape(tf.add_n(bands), [-1, rows * size, _covered(columns, size, stride) * channels])
 
-    Windows and their sums are products of one factor per axis: blending rows and then columns is the weighted mean.
+
+def _join_rows(bands: tf.Tensor, *, rows: int, size: int, stride: int, window: str) -> tf.Tensor:
+    """Blend bands into images: [B, rows * size, W * C] -> [B, H, W * C]."""
+    return tf.add_n(
+        [
+            _weighted(tf.gather(bands, _int32(patch * size + offset), axis=1), weights[:, np.newaxis])
+            for patch, offset, weights in _coverings(rows, size, stride, window)
+        ]
+    )
+
+
+def _weighted(values: tf.Tensor, weights: np.ndarray) -> tf.Tensor:
+    return values if np.all(weights == 1) else values * weights
+
+
+def _coverings(count: int, size: int, stride: int, window: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, until all patches are named that cover a pixel, for each pixel along an axis one that does.
+
+    Yields:
+        three arrays of covered pixels' length: number of the patch, the pixel's offset in it, and the patch's share of
+        the pixel, float32; a pixel's shares sum to 1. Where a pixel has fewer patches than others one is named again
+        with a share of 0: so what is not a number in a patch stays within the patch.
     """
+    window_weights = _window(size, window)
+    pixels = np.arange(_covered(count, size, stride))
+    patches = pixels // stride - np.arange(-(-size // stride))[:, np.newaxis]  # [coverings, pixels]
+    offsets = pixels - patches * stride
+    covers = (patches >= 0) & (patches < count) & (offsets < size)
+    one_that_covers = np.take_along_axis(patches, covers.argmax(axis=0)[np.newaxis], axis=0)
+    patches = np.where(covers, patches, one_that_covers)
+    offsets = pixels - patches * stride
+    weights = np.where(covers, window_weights[offsets], 0)
+    yield from zip(patches, offsets, (weights / weights.sum(axis=0)).astype(np.float32), strict=True)
+
+
+def _window(size: int, window: str) -> np.ndarray:
+    """Return float64 [size], what a pixel weighs along an axis of its patch.
+
+    Windows and their sums are products of one factor per axis: blending columns and then rows is the weighted mean.
+    """
+    if window == "uniform":
+        return np.ones(size)
     offsets = np.arange(size) - (size - 1) / 2
-    weights = np.ones(size) if window == "uniform" else np.exp(-0.5 * (offsets / (size / 8)) ** 2)
-    pixels = np.arange(count)[:, np.newaxis] * stride + np.arange(size)  # [count, size]
-    totals = np.bincount(pixels.ravel(), np.tile(weights, count))
-    return (weights / totals[pixels]).astype(np.float32)
+    return np.exp(-0.5 * (offsets / (size / 8)) ** 2)

@@ -112,6 +112,25 @@ def test_gaussian_window_favours_the_patch_centre():
     assert row[4] + row[7] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_what_is_not_a_number_stays_within_its_patch(jit_compile):
+    patches = np.ones((1, 9, 8, 8, 1), np.float32)  # 3 x 3, half overlap, 16 x 16
+    patches[0, 4] = np.nan
+    stitch = tf.function(lambda batch: ops.stitch_patches(batch, image_size=16, stride=4), jit_compile=jit_compile)
+    is_nan = np.isnan(stitch(patches)[0, ..., 0])
+    assert is_nan[4:12, 4:12].all()
+    assert is_nan.sum() == 8 * 8
+
+
+def test_gradients_reach_every_pixel_once():
+    images = tf.constant(photographs((20, 20)))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        patches = ops.extract_patches(images, size=8, stride=5)
+        stitched = ops.stitch_patches(patches, image_size=20, stride=5, window="gaussian")
+    np.testing.assert_allclose(tape.gradient(stitched, images), np.ones(images.shape), rtol=0, atol=1e-6)
+
+
 def test_tf_data_with_unknown_batch_equals_eager():
     images = photographs((24, 24), batch=3)
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
