@@ -3,8 +3,8 @@
 Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
 masks of {0, 1}: whole images [B, H, W, 1], or patches.
 
-    training:   equalise ─► one affine warp (mask too) ─► 0..1 ─► gamma, blur, contrast, noise, brightness ─► clip
-                ─► cutout ─► cut
+    training:   equalise ─► one affine warp of image and mask ─► 0..1 ─► gamma, blur, contrast, noise, brightness
+                ─► clip ─► cutout ─► cut
     inference:  equalise ─► 0..1 ─► cut
 
 The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or
@@ -62,7 +62,7 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool
         if config.mode == "patch":
             cut_patches = _random_patches if config.patches == "random" else _grid_patches
             images, masks = cut_patches(images, masks, seeds, config)
-        return images, tf.cast(masks, tf.float32)
+        return images, masks
 
     compiled = tf.function(augment, jit_compile=True) if xla else augment
 
@@ -115,7 +115,7 @@ def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int,
 def _move(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Move each image and its mask by the same drawn parameters: float32 images in 0..255, uint8 masks."""
+    """Move each image and its mask by the same drawn parameters: float32, images in 0..255, masks of {0, 1}."""
     low, high = config.rotation_degrees
     drawn = ops.draw_affine(
         seeds,
@@ -126,8 +126,7 @@ def _move(
         shift=config.shift,
     )
     matrices = ops.affine_matrices(**drawn._asdict(), image_size=(images.shape[1], images.shape[2]))
-    moved = ops.warp_affine(images, matrices, interpolation="bilinear", fill_mode=config.fill_mode)
-    return moved, ops.warp_affine(masks, matrices, interpolation="nearest", fill_mode=config.fill_mode)
+    return ops.warp_pair(images, masks, matrices, fill_mode=config.fill_mode)
 
 
 def _change_pixels(images: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:

@@ -11,7 +11,7 @@ Values, once for all of them:
 They take plain arguments and know no configuration, flag or file. Wrong arguments raise `ValueError`.
 """
 
-from ptxtf.ops.affine import affine_matrices, draw_affine, warp_affine
+from ptxtf.ops.affine import affine_matrices, draw_affine
 from ptxtf.ops.blur import blur, draw_blur
 from ptxtf.ops.clahe import clahe
 from ptxtf.ops.cutout import cut_out, draw_cutout
@@ -27,6 +27,7 @@ from ptxtf.ops.intensity import (
 from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
 from ptxtf.ops.random_patches import crop_patches, draw_corners
+from ptxtf.ops.warp import warp_affine, warp_pair
 
 __all__ = [
     "add_noise",
@@ -50,4 +51,5 @@ __all__ = [
     "stitch_patches",
     "to_unit_range",
     "warp_affine",
+    "warp_pair",
 ]

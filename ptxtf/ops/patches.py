@@ -131,8 +131,8 @@ def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, w
     for patch, offset, weights in _coverings(columns, size, stride, window):
         along_row = (patch * size * in_patch + offset // piece)[::piece]  # [W / piece]
         indices = _int32(first_pieces.reshape(-1, 1)) + _int32(along_row)
-        weights = np.repeat(weights.reshape(-1, piece), channels, axis=1)  # [W / piece, piece * C]
-        bands.append(_weighted(tf.gather(pieces, indices, axis=1), weights))
+        in_pieces = np.repeat(weights.reshape(-1, piece), channels, axis=1)  # [W / piece, piece * C]
+        bands.append(_weighted(tf.gather(pieces, indices, axis=1), in_pieces))
     return tf.reshape(tf.add_n(bands), [-1, rows * size, _covered(columns, size, stride) * channels])
 
 
