@@ -60,6 +60,7 @@ def _compare(form: Stored, config: BenchmarkConfig, report: Report) -> None:
         competitors[peer.name] = turn(stream, ahead)
     for stream in streams:
         next(stream)  # compiles, starts workers
+    timing.settle()
     times = timing.interleaved(competitors, turns=config.turns, warm_up=0)
     for stream in streams:
         stream.close()  # type: ignore[attr-defined]
@@ -76,9 +77,8 @@ def _seconds_per_image(stream: Iterator[Any], ahead: int, config: BenchmarkConfi
         start = time.perf_counter()
         next(stream)
         seconds.append(time.perf_counter() - start)
-    mean = statistics.fmean(seconds)
-    time.sleep(ahead * mean)
-    return mean / config.batch_size
+    timing.settle()
+    return statistics.fmean(seconds) / config.batch_size
 
 
 def _ours(form: Stored, config: BenchmarkConfig) -> Iterator[Any]:

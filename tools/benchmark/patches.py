@@ -35,7 +35,7 @@ def _compare(
     runs: dict[str, Run] = {}
     for peer in competitors:
         runs.update(peer.build(images))
-    clocked = {name: timing.clocked(call, items=len(images)) for name, call in runs.items()}
+    clocked = {name: timing.clocked(call, items=len(images), repeat=True) for name, call in runs.items()}
     report.table(title, timing.interleaved(clocked, turns=config.repeats))
 
 

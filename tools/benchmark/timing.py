@@ -1,5 +1,7 @@
 """Competitors that run in turn, A B A B …, so that what else the machine does falls on all alike."""
 
+import os
+import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +11,7 @@ Times = dict[str, list[float]]
 
 _WARM_UP = 2
 _SHORTEST_TURN = 0.05  # seconds
+_QUIET, _TICK, _PATIENCE = 0.1, 0.25, 60.0  # cores; seconds; seconds
 
 
 def interleaved(competitors: Mapping[str, Callable[[], float]], *, turns: int, warm_up: int = _WARM_UP) -> Times:
@@ -28,20 +31,50 @@ def interleaved(competitors: Mapping[str, Callable[[], float]], *, turns: int, w
     return times
 
 
-def clocked(function: Callable[[], Any], *, items: int) -> Callable[[], float]:
+def clocked(function: Callable[[], Any], *, items: int, repeat: bool = False) -> Callable[[], float]:
     """Return a competitor that calls a function, which handles so many items, and looks at the clock.
 
-    A short call is repeated: alone it would mostly pay for the caches that the competitor before it has filled.
+    Args:
+        function: what to time.
+        items: images or files that one call handles.
+        repeat: call it again until a turn has taken a while: a short call alone mostly pays for the caches that the
+            competitor before it has filled.
     """
 
     def work() -> float:
         calls, start = 0, time.perf_counter()
-        while calls == 0 or time.perf_counter() - start < _SHORTEST_TURN:
+        while calls == 0 or (repeat and time.perf_counter() - start < _SHORTEST_TURN):
             function()
             calls += 1
         return (time.perf_counter() - start) / (calls * items)
 
     return work
+
+
+def settle() -> None:
+    """Wait until this process and its children hardly compute any more: what they work on ahead is done then."""
+    used = _processor_seconds()
+    for _ in range(int(_PATIENCE / _TICK)):
+        time.sleep(_TICK)
+        before, used = used, _processor_seconds()
+        if used - before < _QUIET * _TICK:
+            return
+
+
+def _processor_seconds() -> float:
+    """Return what this process and its living children (where /proc lists them) have used, all threads together."""
+    own = os.times()
+    children = [file.read_text().split() for file in pathlib.Path("/proc/self/task").glob("*/children")]
+    return own.user + own.system + sum(_seconds_of(child) for listed in children for child in listed)
+
+
+def _seconds_of(process: str) -> float:
+    """Return the processor seconds of a process by its number: fields 14 and 15 of /proc/N/stat, see proc(5)."""
+    try:
+        fields = pathlib.Path("/proc", process, "stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended meanwhile
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def on_device(function: Callable[..., Any], *inputs: Any) -> Callable[[], Any]:

@@ -41,7 +41,7 @@ def run(config: BenchmarkConfig, report: Report) -> None:
     }
     count = len(inputs.images)
     times = timing.interleaved(
-        {name: timing.clocked(call, items=count) for name, call in runs.items()}, turns=config.repeats
+        {name: timing.clocked(call, items=count, repeat=True) for name, call in runs.items()}, turns=config.repeats
     )
     title = f"Rotation, zoom and flip of image and mask, {count} of {config.image_size}²"
     report.table(title, times, others={"mask pixels off, %": off})
