@@ -22,10 +22,12 @@ class TrainingSource:
     Attributes:
         split: its batches are uint8, on the host.
         augment: what takes the time in it is compiled by XLA; see `preprocess.for_training`.
+        on_processor: augmenting is the processor's work: it was asked for, or there is no accelerator.
     """
 
     split: dataset.Split
     augment: preprocess.Augment
+    on_processor: bool
 
     def augmented(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return epoch after epoch of batches that tf.data has augmented: the same numbers as on a device.
@@ -58,13 +60,14 @@ def training_source(
         cache: what stays in memory, as `InputConfig.cache` says.
 
     Raises:
-        InputError: as `dataset.Split`.
+        InputError: as `dataset.Split`, and where its images are too small for a setting.
     """
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
     equalised = cache == "equalised" or (cache == "auto" and on_processor)
     prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
     source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
-    return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True))
+    preprocess.check_fits(config, image_size=(source.image_size, source.image_size))
+    return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True), on_processor)
 
 
 def batches(
@@ -104,6 +107,7 @@ def batches(
     config = PreprocessConfig(mode=mode, **options)
     if not training:
         once = dataset.Split(directory, split, image_size=image_size, cache=False)
+        preprocess.check_fits(config, image_size=(once.image_size, once.image_size))
         return _inference_batches(once, config, batch_size)
     source = training_source(directory, split, config, image_size=image_size)
     source.split.steps(batch_size)  # at this call, not at the first batch
@@ -116,8 +120,8 @@ def _training_batches(source: TrainingSource, batch_size: int, seed: int) -> Ite
 
 
 def _augmented(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """Augment on the device: an accelerator, or else the processor, two batches ahead of the caller."""
-    if not devices.has_accelerator():
+    """Augment on an accelerator, or else on the processor, two batches ahead of the caller."""
+    if source.on_processor:
         yield from source.augmented(batch_size, seed=seed)
         return
     for batch in source.split.epochs(batch_size, seed=seed):

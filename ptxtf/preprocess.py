@@ -8,9 +8,8 @@ masks of {0, 1}: whole images [B, H, W, 1], or patches.
     inference:  equalise ─► 0..1 ─► cut
 
 The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or
-inside tf.data (contrast, gamma and blur but for a pixel in 10**9, and from TensorFlow 2.21 on). Values leave 0..1 only
-by changes of grey values and are clipped here, once. What an epoch does not change, `equalise`, may be done once for
-all and kept.
+inside tf.data (contrast, gamma and blur but for a pixel in 10**9, and from TensorFlow 2.21 on). Grey values
+that were changed out of 0..1 are clipped. What an epoch does not change, `equalise`, may be done once for all and kept.
 """
 
 from collections.abc import Callable
@@ -19,12 +18,37 @@ import tensorflow as tf
 
 from ptxtf import ops
 from ptxtf.config import PreprocessConfig
+from ptxtf.errors import InputError
+from ptxtf.ops.blur import kernel_radius_px
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """What `for_training` returns."""
+
+
+def check_fits(config: PreprocessConfig, *, image_size: tuple[int, int]) -> None:
+    """Check the settings that not every image is large enough for.
+
+    Raises:
+        InputError: patch, tiles or blur need more than image_size, (height, width) in pixels.
+    """
+    shorter = min(image_size)
+    if config.mode == "patch" and config.patch_size > shorter:
+        raise InputError(
+            f"expected --patch_size up to the image size, {shorter}. Received: patch_size={config.patch_size}"
+        )
+    if config.clahe and any(tiles > length for tiles, length in zip(config.tile_grid, image_size, strict=True)):
+        raise InputError(
+            f"expected --tile_grid of no more tiles than an image of {image_size} has pixels. "
+            f"Received: tile_grid={config.tile_grid}"
+        )
+    if config.blur_px and kernel_radius_px(config.blur_px) >= shorter:
+        raise InputError(
+            f"expected --blur_px that reaches less far than the image size, {shorter}. Received: "
+            f"blur_px={config.blur_px}, which reaches {kernel_radius_px(config.blur_px)} pixels"
+        )
 
 
 def equalise(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:

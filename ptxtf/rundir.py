@@ -74,6 +74,8 @@ def check_same(run_dir: files.Path, new: Settings) -> None:
     # a schedule's shape depends on its length
     free = _FREE if old.training.schedule == "constant" else _FREE - {"epochs"}
     was, now = ({name: value for stage in run for name, value in vars(stage).items()} for run in (old, new))
+    if "none" not in (was["cache"], now["cache"]):  # which shuffles otherwise
+        free = free | {"cache"}
     for name in sorted(was.keys() - free):
         if was[name] != now[name]:
             raise InputError(

@@ -13,12 +13,19 @@ import tensorflow as tf
 
 from ptxtf import ops, preprocess
 from ptxtf.config import PreprocessConfig
-from tools.benchmark import peers, picture
+from tools.benchmark import peers, picture, timing
 
 LINE = re.compile(r"^(\S.*?) +([0-9.]+) +([0-9.]+) +([0-9.]+)x", flags=re.MULTILINE)
 OURS = {
     "clahe": ["ptxtf, XLA", "ptxtf, graph", "OpenCV"],
-    "warp": ["ptxtf, XLA", "ptxtf, graph", "OpenCV", "ImageProjectiveTransformV3", "Keras layers, own angles"],
+    "warp": [
+        "ptxtf, XLA, warp_pair",
+        "ptxtf, XLA",
+        "ptxtf, graph",
+        "OpenCV",
+        "ImageProjectiveTransformV3",
+        "Keras layers, own angles",
+    ],
     "patches": ["ptxtf, XLA, one function", "ptxtf, XLA, cut, then stitch", "ptxtf, XLA", "tf.image.extract_patches"],
 }
 """What needs no package that ptxtf itself does not."""
@@ -189,3 +196,10 @@ def test_what_cannot_be_done_is_one_clear_line(arguments, line):
     assert "Traceback" not in done.stderr
     assert re.fullmatch(r"tools\.benchmark: (command line: )?expected .*", done.stderr.splitlines()[-1])
     assert done.stderr.endswith(f"{line}\n")
+
+
+def test_settling_waits_for_children_that_still_compute():
+    for_a_second = "import time\nend = time.time() + 1\nwhile time.time() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", for_a_second]) as child:
+        timing.settle()
+        assert child.poll() is not None

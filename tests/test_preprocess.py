@@ -10,6 +10,7 @@ import ptxtf
 from ptxtf import preprocess
 from ptxtf.config import PreprocessConfig
 from ptxtf.data import dataset
+from ptxtf.errors import InputError
 
 STILL = {"rotation_degrees": (0.0, 0.0), "zoom": 0.0, "brightness": 0.0, "flip_probability": 0.0}
 
@@ -232,3 +233,18 @@ def test_batches_of_patches_can_be_stitched_back(records):
     assert patches.shape == (2 * 4, 128, 128, 1)
     stitched = ptxtf.ops.stitch_patches(tf.reshape(patches, [2, 4, 128, 128, 1]), image_size=256)
     np.testing.assert_allclose(stitched, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "patch"}, "expected --patch_size up to the image size, 64. Received: patch_size=128"),
+        ({"tile_grid": (8, 65)}, r"--tile_grid of no more tiles than an image of \(64, 64\) .*tile_grid=\(8, 65\)"),
+        ({"blur_px": 16.0}, "expected --blur_px .* the image size, 64. Received: blur_px=16.0, which reaches 64"),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_settings_that_need_larger_images_are_refused_at_once(records, options, message, training):
+    with pytest.raises(InputError, match=message):
+        ptxtf.batches(records, "train", batch_size=4, training=training, **options)
+    ptxtf.batches(records, "train", batch_size=4, training=training, clahe=False, tile_grid=(8, 65), blur_px=15.8)

@@ -2,7 +2,8 @@
 
 Values, once for all of them:
 
-- An image batch is [B, H, W, C]. uint8 runs from 0 to 255; float32 usually from 0 to 1, but no operation needs that.
+- An image batch is [B, H, W, C], with at least one image. uint8 runs from 0 to 255; float32 usually from 0 to 1, but
+  no operation needs that.
 - No operation clips, scales or casts silently: its docstring says what comes out. `ptxtf.preprocess` decides.
 - Coordinates are (row, column) in pixels, sizes (height, width), grids (rows, columns).
 - Chance comes in by `seeds`, int32 [B, 2], one per example, and an example's parameters depend on its own seed alone.

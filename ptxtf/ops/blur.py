@@ -36,6 +36,11 @@ def draw_blur(seeds: tf.Tensor, *, sigma_px: float) -> tf.Tensor:
     return tf.cast(sigma_px * uniforms(seeds, stream=_STREAM, count=1)[:, 0], tf.float32)
 
 
+def kernel_radius_px(sigma_px: float) -> int:
+    """Return how far `blur` reaches for a sigma, SciPy's rule; an image has to be larger."""
+    return int(_TRUNCATE * sigma_px + 0.5)
+
+
 def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) -> tf.Tensor:
     """Replace each pixel by the mean of its neighbours with Gaussian weights, rows and columns apart.
 
@@ -67,7 +72,7 @@ def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) ->
         raise ValueError(f"expected a finite largest_sigma_px >= 0. Received: largest_sigma_px={largest_sigma_px}")
     # As float32, which the largest sigma that is drawn may round up to.
     largest_sigma_px = float(np.float32(largest_sigma_px))
-    radius = int(_TRUNCATE * largest_sigma_px + 0.5)
+    radius = kernel_radius_px(largest_sigma_px)
     _check_blur_arguments(images, sigmas_px, radius)
     tf.debugging.assert_equal(
         tf.reduce_all((sigmas_px >= 0) & (sigmas_px <= largest_sigma_px)),

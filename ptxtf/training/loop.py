@@ -57,7 +57,8 @@ def train(
     )
     inputs = dataclasses.replace(inputs, image_size=source.split.image_size)  # run.flags tells what "as stored" was
     settings = rundir.Settings(inputs, preprocessing, network, training)
-    steps_per_epoch = source.split.steps(inputs.batch_size) * _steps_per_batch(preprocessing, inputs.image_size)
+    steps_per_batch = preprocess.piece_count(preprocessing, image_size=(inputs.image_size, inputs.image_size))
+    steps_per_epoch = source.split.steps(inputs.batch_size) * steps_per_batch
 
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
@@ -113,15 +114,6 @@ def build_model(network: ModelConfig) -> keras.Model:
         freeze_encoder=network.freeze_encoder,
         precision=network.precision,
     )
-
-
-def _steps_per_batch(preprocessing: PreprocessConfig, image_size: int) -> int:
-    """Return how many training steps a batch of images gives: one, or one per patch of an image."""
-    if preprocessing.mode == "patch" and image_size < preprocessing.patch_size:
-        raise InputError(
-            f"expected --patch_size up to the image size, {image_size}. Received: patch_size={preprocessing.patch_size}"
-        )
-    return preprocess.piece_count(preprocessing, image_size=(image_size, image_size))
 
 
 def _strategy() -> tf.distribute.Strategy:

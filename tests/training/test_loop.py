@@ -163,6 +163,13 @@ def test_another_setting_needs_another_folder(run):
         run(learning_rate=1e-2)
 
 
+def test_a_run_may_go_on_with_other_memory_but_not_with_another_order(run):
+    run(epochs=1, cache="decoded")
+    run(epochs=1, cache="equalised")
+    with pytest.raises(InputError, match=r"run\.flags: expected --cache=equalised, as the run was started.*=none"):
+        run(epochs=1, cache="none")
+
+
 def test_a_run_that_never_began_leaves_no_settings_behind(run, monkeypatch):
     def fail(_network):
         raise InputError("no such weights")
@@ -217,11 +224,6 @@ def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatc
     folder = run(mode="patch", patch_size=32, epochs=1)
     assert taken == [((4, 4, 32, 32, 1), index) for _ in range(3) for index in range(4)]
     assert Predictor.load(folder)(tf.zeros([1, 64, 64, 1], tf.uint8)).shape == (1, 64, 64, 1)
-
-
-def test_a_patch_larger_than_the_image_is_refused(run):
-    with pytest.raises(InputError, match=r"expected --patch_size up to the image size, 64. Received: patch_size=128"):
-        run(mode="patch")
 
 
 def test_an_unknown_backbone_is_one_clear_line():

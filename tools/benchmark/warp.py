@@ -82,6 +82,17 @@ def _ptxtf(inputs: _Inputs, *, xla: bool) -> Run:
     return timing.on_device(warp, *tensors)
 
 
+def _together(inputs: _Inputs) -> Run:
+    """Return what training calls: image and mask in one, from uint8."""
+    import tensorflow as tf
+
+    from ptxtf import ops
+
+    levels = tf.constant(np.rint(inputs.images * 255).astype(np.uint8))
+    warp = tf.function(ops.warp_pair, jit_compile=True, autograph=False)
+    return timing.on_device(warp, levels, tf.constant(inputs.masks), tf.constant(inputs.matrices))
+
+
 def _opencv(inputs: _Inputs) -> Run:
     import cv2
 
@@ -161,6 +172,7 @@ def _kornia(inputs: _Inputs) -> Run:
 
 _KERAS = "Keras layers, own angles"
 _PEERS = [
+    peers.Peer("ptxtf, XLA, warp_pair", _together),
     peers.Peer("ptxtf, XLA", lambda inputs: _ptxtf(inputs, xla=True)),
     peers.Peer("ptxtf, graph", lambda inputs: _ptxtf(inputs, xla=False)),
     peers.Peer("OpenCV", _opencv),
