@@ -62,11 +62,12 @@ def training_source(
     Raises:
         InputError: as `dataset.Split`, and where its images are too small for a setting.
     """
+    image_size = dataset.common_size(directory, image_size=image_size)
+    preprocess.check_fits(config, image_size=(image_size, image_size))
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
     equalised = cache == "equalised" or (cache == "auto" and on_processor)
     prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
     source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
-    preprocess.check_fits(config, image_size=(source.image_size, source.image_size))
     return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True), on_processor)
 
 

@@ -75,6 +75,20 @@ def readable(directory: files.Name) -> Iterator[None]:
         ) from None
 
 
+def common_size(directory: files.Name, *, image_size: int = 0) -> int:
+    """Return the height and width in pixels that all images come in: image_size, or if 0 as they are stored.
+
+    Raises:
+        InputError: as `shards.read_manifest`, or stored images differ in size.
+    """
+    size = image_size or shards.read_manifest(directory).image_size
+    if not size:
+        raise InputError(
+            f"{directory}: expected --image_size, as its images keep their own sizes. Received: image_size=0"
+        )
+    return size
+
+
 class Split:
     """One split, read for training or validation, decoded once and kept in memory.
 
@@ -109,11 +123,7 @@ class Split:
         self.images = manifest.images(split)
         if not self.images:
             raise InputError(f"{directory}: expected images in split {split}. Received: none")
-        self.image_size = image_size or manifest.image_size
-        if not self.image_size:
-            raise InputError(
-                f"{directory}: expected --image_size, as its images keep their own sizes. Received: image_size=0"
-            )
+        self.image_size = common_size(directory, image_size=image_size)
         self._cached = cache
         dataset = examples(directory, split, image_size=self.image_size).map(
             lambda case: _keep_for_training(case, prepare), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
