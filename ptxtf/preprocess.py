@@ -19,7 +19,7 @@ import tensorflow as tf
 from ptxtf import ops
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
-from ptxtf.ops.blur import kernel_radius_px
+from ptxtf.ops.blur import REACH
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
@@ -44,10 +44,10 @@ def check_fits(config: PreprocessConfig, *, image_size: tuple[int, int]) -> None
             f"expected --tile_grid of no more tiles than an image of {image_size} has pixels. "
             f"Received: tile_grid={config.tile_grid}"
         )
-    if config.blur_px and kernel_radius_px(config.blur_px) >= shorter:
+    if config.blur_px * REACH >= shorter - 0.5:
         raise InputError(
-            f"expected --blur_px that reaches less far than the image size, {shorter}. Received: "
-            f"blur_px={config.blur_px}, which reaches {kernel_radius_px(config.blur_px)} pixels"
+            f"expected --blur_px below {(shorter - 0.5) / REACH}, to reach less far than the image size, {shorter}. "
+            f"Received: blur_px={config.blur_px}"
         )
 
 
@@ -86,7 +86,7 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool
         if config.mode == "patch":
             cut_patches = _random_patches if config.patches == "random" else _grid_patches
             images, masks = cut_patches(images, masks, seeds, config)
-        return images, masks
+        return images, tf.cast(masks, tf.float32)
 
     compiled = tf.function(augment, jit_compile=True) if xla else augment
 
@@ -139,7 +139,7 @@ def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int,
 def _move(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Move each image and its mask by the same drawn parameters: float32, images in 0..255, masks of {0, 1}."""
+    """Move each image and its mask by the same drawn parameters: float32 images in 0..255, uint8 masks."""
     low, high = config.rotation_degrees
     drawn = ops.draw_affine(
         seeds,
@@ -150,7 +150,8 @@ def _move(
         shift=config.shift,
     )
     matrices = ops.affine_matrices(**drawn._asdict(), image_size=(images.shape[1], images.shape[2]))
-    return ops.warp_pair(images, masks, matrices, fill_mode=config.fill_mode)
+    moved = ops.warp_affine(images, matrices, interpolation="bilinear", fill_mode=config.fill_mode)
+    return moved, ops.warp_affine(masks, matrices, interpolation="nearest", fill_mode=config.fill_mode)
 
 
 def _change_pixels(images: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:

@@ -19,7 +19,7 @@ LINE = re.compile(r"^(\S.*?) +([0-9.]+) +([0-9.]+) +([0-9.]+)x", flags=re.MULTIL
 OURS = {
     "clahe": ["ptxtf, XLA", "ptxtf, graph", "OpenCV"],
     "warp": [
-        "ptxtf, XLA, warp_pair",
+        "ptxtf, XLA, uint8 images",
         "ptxtf, XLA",
         "ptxtf, graph",
         "OpenCV",

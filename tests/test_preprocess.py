@@ -240,11 +240,11 @@ def test_batches_of_patches_can_be_stitched_back(records):
     [
         ({"mode": "patch"}, "expected --patch_size up to the image size, 64. Received: patch_size=128"),
         ({"tile_grid": (8, 65)}, r"--tile_grid of no more tiles than an image of \(64, 64\) .*tile_grid=\(8, 65\)"),
-        ({"blur_px": 16.0}, "expected --blur_px .* the image size, 64. Received: blur_px=16.0, which reaches 64"),
+        ({"blur_px": 15.875}, "expected --blur_px below 15.875, .* the image size, 64. Received: blur_px=15.875"),
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
 def test_settings_that_need_larger_images_are_refused_at_once(records, options, message, training):
     with pytest.raises(InputError, match=message):
         ptxtf.batches(records, "train", batch_size=4, training=training, **options)
-    ptxtf.batches(records, "train", batch_size=4, training=training, clahe=False, tile_grid=(8, 65), blur_px=15.8)
+    ptxtf.batches(records, "train", batch_size=4, training=training, clahe=False, tile_grid=(8, 65), blur_px=15.87)

@@ -28,7 +28,7 @@ from ptxtf.ops.intensity import (
 from ptxtf.ops.noise import add_noise, draw_noise
 from ptxtf.ops.patches import extract_patches, stitch_patches
 from ptxtf.ops.random_patches import crop_patches, draw_corners
-from ptxtf.ops.warp import warp_affine, warp_pair
+from ptxtf.ops.warp import warp_affine
 
 __all__ = [
     "add_noise",
@@ -52,5 +52,4 @@ __all__ = [
     "stitch_patches",
     "to_unit_range",
     "warp_affine",
-    "warp_pair",
 ]

@@ -12,7 +12,8 @@ import tensorflow as tf
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 7  # of ptxtf.ops.draws: no other drawing function has this number
-_TRUNCATE = 4.0  # sigmas, SciPy's default
+REACH = 4.0
+"""How far a blur reaches, in sigmas, rounded to a whole pixel: SciPy's default. Images have to be larger."""
 
 
 def draw_blur(seeds: tf.Tensor, *, sigma_px: float) -> tf.Tensor:
@@ -34,11 +35,6 @@ def draw_blur(seeds: tf.Tensor, *, sigma_px: float) -> tf.Tensor:
     if not 0 <= sigma_px < math.inf:
         raise ValueError(f"expected a finite sigma_px >= 0. Received: sigma_px={sigma_px}")
     return tf.cast(sigma_px * uniforms(seeds, stream=_STREAM, count=1)[:, 0], tf.float32)
-
-
-def kernel_radius_px(sigma_px: float) -> int:
-    """Return how far `blur` reaches for a sigma, SciPy's rule; an image has to be larger."""
-    return int(_TRUNCATE * sigma_px + 0.5)
 
 
 def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) -> tf.Tensor:
@@ -72,7 +68,7 @@ def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) ->
         raise ValueError(f"expected a finite largest_sigma_px >= 0. Received: largest_sigma_px={largest_sigma_px}")
     # As float32, which the largest sigma that is drawn may round up to.
     largest_sigma_px = float(np.float32(largest_sigma_px))
-    radius = kernel_radius_px(largest_sigma_px)
+    radius = int(REACH * largest_sigma_px + 0.5)
     _check_blur_arguments(images, sigmas_px, radius)
     tf.debugging.assert_equal(
         tf.reduce_all((sigmas_px >= 0) & (sigmas_px <= largest_sigma_px)),
@@ -107,7 +103,7 @@ def _half_kernels(sigmas_px: tf.Tensor, radius: int) -> tf.Tensor:
     distances = tf.range(radius + 1, dtype=tf.float64)
     # Of a sigma of 0 only distance 0 is within reach, at which any positive variance gives weight 1.
     weights = tf.exp(-0.5 * distances**2 / tf.where(sigmas > 0, sigmas**2, 1.0))
-    within_reach = distances <= tf.floor(_TRUNCATE * sigmas + 0.5)
+    within_reach = distances <= tf.floor(REACH * sigmas + 0.5)
     weights = tf.where(within_reach, weights, 0.0)
     return weights / (2.0 * tf.reduce_sum(weights, axis=1, keepdims=True) - weights[:, :1])
 

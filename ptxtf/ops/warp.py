@@ -1,11 +1,11 @@
-"""Moving images by matrices: `warp_affine`, and `warp_pair` for an image and its mask at once.
+"""Moving images by matrices, and masks by the same ones.
 
 Flows in: images [B, H, W, C] of any range and matrices of `ptxtf.ops.affine`, which map output to input coordinates.
 Flows out: images of the same shape and value range.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -54,7 +54,7 @@ def warp_affine(
     images, matrices = tf.convert_to_tensor(images), tf.convert_to_tensor(matrices)
     _check_warp_arguments(images, matrices, interpolation, fill_mode, fill_value)
     is_nearest = interpolation == "nearest"
-    read = _read_nearest if is_nearest else _read_blended if images.dtype == tf.uint8 else _read_four
+    read = _read_nearest if is_nearest else _read_packed if images.dtype == tf.uint8 else _read_four
     dtype = images.dtype if is_nearest else tf.float32
     if images.shape[-1] == 1:
         return tf.ensure_shape(_warp_planes(images[..., 0], matrices, read, dtype, fill_mode, fill_value), images.shape)
@@ -65,56 +65,19 @@ def warp_affine(
     return tf.ensure_shape(warped, images.shape)
 
 
-def warp_pair(
-    images: tf.Tensor, masks: tf.Tensor, matrices: tf.Tensor, *, fill_mode: str = "constant", fill_value: int = 0
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Move images and their masks together: the same as `warp_affine` of each, in two thirds of the time.
-
-    Args:
-        images: uint8 [B, H, W, 1].
-        masks: uint8 [B, H, W, 1], of any labels.
-        matrices: float32 [B, 2, 3], output to input coordinates (see `ptxtf.ops.affine`).
-        fill_mode: what lies beyond the border, as for `warp_affine`.
-        fill_value: the images' constant, 0..255; the masks' is 0.
-
-    Returns:
-        Images, float32 [B, H, W, 1], bilinear, 0..255, not rounded; and masks, float32 [B, H, W, 1], nearest, the same
-        labels.
-
-    Raises:
-        ValueError: images, masks or matrices have another shape or dtype, or an option is unknown or unfit.
-
-    Example:
-        >>> moved, moved_masks = warp_pair(images, masks, matrices)
-    """
-    images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
-    matrices = tf.convert_to_tensor(matrices)
-    for name, pixels in (("images", images), ("masks", masks)):
-        shape = pixels.shape
-        if pixels.dtype != tf.uint8 or shape.rank != 4 or shape[3] != 1 or not shape.is_compatible_with(images.shape):
-            raise ValueError(
-                f"expected uint8 images and masks of one shape [B, H, W, 1]. "
-                f"Received: {name}, dtype={pixels.dtype.name}, shape={shape}"
-            )
-    _check_warp_arguments(images, matrices, "bilinear", fill_mode, fill_value)
-    planes = tf.cast(images[..., 0], tf.uint16) + tf.cast(masks[..., 0], tf.uint16) * 2**8
-    moved, moved_masks = _warp_planes(planes, matrices, _read_pair, (tf.float32, tf.float32), fill_mode, fill_value)
-    return tf.ensure_shape(moved, images.shape), tf.ensure_shape(moved_masks, masks.shape)
-
-
 def _warp_planes(
-    planes: tf.Tensor, matrices: tf.Tensor, read: "_Read", dtype: Any, fill_mode: str, fill_value: float
-) -> Any:
-    """Warp images of one channel: [N, H, W], [N, 2, 3] -> what `read` makes of each, [N, H, W, 1] of the dtypes."""
+    planes: tf.Tensor, matrices: tf.Tensor, read: "_Read", dtype: tf.DType, fill_mode: str, fill_value: float
+) -> tf.Tensor:
+    """Warp images of one channel: [N, H, W], [N, 2, 3] -> what `read` makes of each, [N, H, W, 1] of the dtype."""
     size = tf.shape(planes)[1:]
     fill = tf.cast(fill_value, planes.dtype)
     planes = tf.pad(planes, [[0, 0], [_BORDER] * 2, [_BORDER] * 2], constant_values=fill)
     limit = _fold if fill_mode == "reflect" else _bound
 
-    def warp(plane_and_lines: tuple[tf.Tensor, tuple[_Lines, _Lines]]) -> Any:
+    def warp(plane_and_lines: tuple[tf.Tensor, tuple[_Lines, _Lines]]) -> tf.Tensor:
         plane, lines = plane_and_lines
         # With its channel from here on: added behind the loop, it costs a copy of the batch under XLA.
-        return tf.nest.map_structure(lambda pixels: pixels[..., tf.newaxis], read(plane, _Grid(lines, size, limit)))
+        return read(plane, _Grid(lines, size, limit))[..., tf.newaxis]
 
     return tf.map_fn(warp, (planes, _lines(matrices, size)), fn_output_signature=dtype)
 
@@ -175,7 +138,7 @@ def _split(coordinates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(wholes, tf.int32), tf.cast(fractions, tf.float32)
 
 
-_Read = Callable[[tf.Tensor, "_Grid"], Any]
+_Read = Callable[[tf.Tensor, "_Grid"], tf.Tensor]
 """An image with its border, and where to read it -> what is read there."""
 
 _Limit = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -261,47 +224,30 @@ def _read_four(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
     return upper * (1.0 - down) + lower * down
 
 
-def _read_blended(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
+def _read_packed(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
     """Do the same from uint8, with one look-up for all four pixels."""
-    return _blend_entries(_look_up(_pack(image), grid), grid, bits=8)
-
-
-def _read_pair(pair: tf.Tensor, grid: _Grid) -> tuple[tf.Tensor, tf.Tensor]:
-    """Read image and mask with one look-up: uint16 [H + 4, W + 4], the mask in the upper byte -> two of [H, W]."""
-    entries = _look_up(_pack(pair), grid)
-    down, right = (tf.cast(weights >= 0.5, tf.int64) for weights in grid.weights())
-    masks = tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, 8 + 16 * right + 32 * down), 255)
-    return _blend_entries(entries, grid, bits=16), tf.cast(masks, tf.float32)
-
-
-def _look_up(packed: tf.Tensor, grid: _Grid) -> tf.Tensor:
-    return tf.gather(tf.reshape(packed, [-1]), grid.indices(width=tf.shape(packed)[1]))
-
-
-def _blend_entries(entries: tf.Tensor, grid: _Grid, *, bits: int) -> tf.Tensor:
-    """Blend the lower bytes of the four pixels in each entry of `_pack`."""
+    packed = _pack(image)
+    entries = tf.gather(tf.reshape(packed, [-1]), grid.indices(width=tf.shape(packed)[1]))
     upper_left, upper_right, lower_left, lower_right = (
-        tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, tf.cast(shift, entries.dtype)), 255), tf.float32)
-        for shift in range(0, 4 * bits, bits)
+        tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, shift), 255), tf.float32)
+        for shift in (0, 8, 16, 24)
     )
     down, right = grid.weights()
     return blend(blend(upper_left, upper_right, right), blend(lower_left, lower_right, right), down)
 
 
 def _pack(image: tf.Tensor) -> tf.Tensor:
-    """Put each pixel with its right, lower and lower right neighbours into one integer of four times its bits.
+    """Put each pixel with its right, lower and lower right neighbours into the bytes of an integer.
 
-    uint8 [h, w] -> int32 [h - 1, w - 1], or uint16 -> int64.
+    uint8 [h, w] -> int32 [h - 1, w - 1].
     """
-    bits, dtype = (8, tf.int32) if image.dtype == tf.uint8 else (16, tf.int64)
-    pixels = tf.cast(image, tf.uint32)
-    pairs = pixels[:, :-1] + tf.bitwise.left_shift(pixels[:, 1:], tf.constant(bits, tf.uint32))
+    pixels = tf.cast(image, tf.int32)
+    pairs = pixels[:, :-1] + pixels[:, 1:] * 2**8
     size = tf.shape(pairs) - [1, 0]
 
     def add_pairs(entries: tf.Tensor, line: tf.Tensor) -> tf.Tensor:
-        added = tf.cast(tf.slice(pairs, [line, 0], size), dtype)
-        return entries + tf.bitwise.left_shift(added, tf.cast(2 * bits * line, dtype))
+        return entries + tf.bitwise.left_shift(tf.slice(pairs, [line, 0], size), 16 * line)
 
     # A loop over the upper and the lower pairs: what comes out of a loop is stored, here just before it is read, so
     # that it is near in the cache. XLA would read and pack four pixels for each position instead.
-    return tf.foldl(add_pairs, tf.range(2), initializer=tf.zeros(size, dtype))
+    return tf.foldl(add_pairs, tf.range(2), initializer=tf.zeros(size, tf.int32))

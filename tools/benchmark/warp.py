@@ -68,7 +68,8 @@ def _mask(result: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(result[1]).reshape(shape)
 
 
-def _ptxtf(inputs: _Inputs, *, xla: bool) -> Run:
+def _ptxtf(inputs: _Inputs, *, xla: bool, levels: bool = False) -> Run:
+    """Return our warp; levels: of uint8 images, as in training, instead of float32."""
     import tensorflow as tf
 
     from ptxtf import ops
@@ -78,19 +79,8 @@ def _ptxtf(inputs: _Inputs, *, xla: bool) -> Run:
         moved = ops.warp_affine(images, matrices)
         return moved, ops.warp_affine(masks, matrices, interpolation="nearest")
 
-    tensors = map(tf.constant, (inputs.images, inputs.masks, inputs.matrices))
-    return timing.on_device(warp, *tensors)
-
-
-def _together(inputs: _Inputs) -> Run:
-    """Return what training calls: image and mask in one, from uint8."""
-    import tensorflow as tf
-
-    from ptxtf import ops
-
-    levels = tf.constant(np.rint(inputs.images * 255).astype(np.uint8))
-    warp = tf.function(ops.warp_pair, jit_compile=True, autograph=False)
-    return timing.on_device(warp, levels, tf.constant(inputs.masks), tf.constant(inputs.matrices))
+    images = np.rint(inputs.images * 255).astype(np.uint8) if levels else inputs.images
+    return timing.on_device(warp, *map(tf.constant, (images, inputs.masks, inputs.matrices)))
 
 
 def _opencv(inputs: _Inputs) -> Run:
@@ -172,7 +162,7 @@ def _kornia(inputs: _Inputs) -> Run:
 
 _KERAS = "Keras layers, own angles"
 _PEERS = [
-    peers.Peer("ptxtf, XLA, warp_pair", _together),
+    peers.Peer("ptxtf, XLA, uint8 images", lambda inputs: _ptxtf(inputs, xla=True, levels=True)),
     peers.Peer("ptxtf, XLA", lambda inputs: _ptxtf(inputs, xla=True)),
     peers.Peer("ptxtf, graph", lambda inputs: _ptxtf(inputs, xla=False)),
     peers.Peer("OpenCV", _opencv),
