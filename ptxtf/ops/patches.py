@@ -11,6 +11,7 @@ convolution.
 """
 
 import math
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,7 +40,7 @@ def extract_patches(images: tf.Tensor, *, size: int, stride: int | None = None) 
     if images.shape.rank != 4 or None in images.shape[1:]:
         raise ValueError(f"expected images [B, H, W, C] with known H, W and C. Received: shape={images.shape}")
     height, width, channels = images.shape[1:]
-    stride = _check_grid((height, width), size, stride)
+    size, stride = _check_grid((height, width), size, stride)
     rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
     covered_height, covered_width = _covered(rows, size, stride), _covered(columns, size, stride)
     if (covered_height, covered_width) != (height, width):
@@ -80,9 +81,9 @@ def stitch_patches(
         raise ValueError(f"expected patches [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
     if window not in ("uniform", "gaussian"):
         raise ValueError(f"expected window of 'uniform' or 'gaussian'. Received: window={window!r}")
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = (operator.index(length) for length in np.broadcast_to(image_size, 2).tolist())
     size, channels = patches.shape[3:]
-    stride = _check_grid((height, width), size, stride)
+    size, stride = _check_grid((height, width), size, stride)
     rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
     if patches.shape[1] not in (None, rows * columns):
         raise ValueError(
@@ -97,14 +98,15 @@ def stitch_patches(
     return images[:, :height, :width]
 
 
-def _check_grid(image_size: tuple[int, int], size: int, stride: int | None) -> int:
-    """Return the stride once it and the size fit the image."""
+def _check_grid(image_size: tuple[int, int], size: int, stride: int | None) -> tuple[int, int]:
+    """Return size and stride, as Python's integers, once they fit the image."""
+    size = operator.index(size)
     if not 1 <= size <= min(image_size):
         raise ValueError(f"expected size in 1..{min(image_size)}, the image's shorter side. Received: size={size}")
-    stride = size if stride is None else stride
+    stride = size if stride is None else operator.index(stride)
     if not 1 <= stride <= size:
         raise ValueError(f"expected stride in 1..{size}, the size, to leave no gaps. Received: stride={stride}")
-    return stride
+    return size, stride
 
 
 def _patch_count(length: int, size: int, stride: int) -> int:
@@ -125,7 +127,9 @@ def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, w
     size, channels = patches.shape[3:]
     piece = math.gcd(size, stride)
     in_patch = size // piece  # pieces in a row of a patch
-    pieces = tf.reshape(patches, [-1, rows * columns * size * in_patch, piece * channels])
+    # Not -1: with another number of patches than the grid has, known at run time only, images would be mixed.
+    batch = tf.shape(patches)[0]
+    pieces = tf.reshape(patches, [batch, rows * columns * size * in_patch, piece * channels])
     first_pieces = (np.arange(rows)[:, np.newaxis] * columns * size + np.arange(size)) * in_patch  # [rows, size]
     bands = []
     for patch, offset, weights in _coverings(columns, size, stride, window):

@@ -163,6 +163,23 @@ def test_grids_that_do_not_fit_are_refused(options, message):
         ops.extract_patches(photographs((24, 30)), **options)
 
 
+def test_as_many_patches_as_the_grid_has_are_needed_at_run_time_too():
+    spec = tf.TensorSpec((None, None, 4, 4, 1), tf.float32)
+    stitch = tf.function(lambda patches: ops.stitch_patches(patches, image_size=8, stride=2), input_signature=[spec])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        stitch(np.zeros((1, 18, 4, 4, 1), np.float32))  # of two images
+
+
+def test_numpy_integers_are_sizes_and_fractions_are_not():
+    images = photographs((200, 200))
+    patches = ops.extract_patches(images, size=np.uint8(100), stride=np.uint8(50))
+    np.testing.assert_array_equal(patches, tensorflow_patches(images, 100, 50))
+    stitched = ops.stitch_patches(patches, image_size=np.int64(200), stride=np.uint8(50))
+    np.testing.assert_allclose(stitched, images, rtol=0, atol=1e-6)
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        ops.extract_patches(images, size=100, stride=2.5)
+
+
 def test_images_of_another_rank_or_unknown_size_are_refused():
     with pytest.raises(ValueError, match=r"expected images \[B, H, W, C\] with known H, W and C. Received: shape="):
         ops.extract_patches(photographs((24, 24))[0], size=8)
