@@ -17,9 +17,9 @@ lines are `ptxtf.train`, `ptxtf.evaluate` and `ptxtf.predict`, and in a checkout
 Arrays: `images` uint8 0..255 (bright = dense) until preprocessing, float32 0..1 after it; `masks` of {0, 1}; both
 [B, H, W, 1]. `logits` and `probabilities` are the model's.
 
-Public names: `ptxtf.batches`, `ptxtf.data.examples`, `ptxtf.data.rle`, `ptxtf.data.annotations`, `ptxtf.data.dicom`,
-`ptxtf.ops`, `ptxtf.models`, `ptxtf.training.losses`, `ptxtf.training.metrics`, `ptxtf.inference.Predictor`. Rooms load
-when they are first used, so that `import ptxtf` costs nothing and fetches nothing.
+Names that stay: `ptxtf.batches`, `ptxtf.data.examples`, `ptxtf.data.rle`, `ptxtf.data.annotations`, `ptxtf.data.dicom`,
+`ptxtf.ops`, `ptxtf.models`, `ptxtf.training.losses`, `ptxtf.training.metrics`, `ptxtf.inference.Predictor`. The others
+may change. Rooms load when they are first used, so that `import ptxtf` costs nothing and fetches nothing.
 """
 
 import importlib

@@ -11,6 +11,7 @@ import typing
 from typing import Any, Literal
 
 Mode = Literal["whole", "patch"]
+Cache = Literal["auto", "equalised", "decoded", "none"]
 
 
 def setting(help: str, default: Any = dataclasses.MISSING) -> Any:  # noqa: A002 (argparse's and absl's word for it)
@@ -25,8 +26,8 @@ def _check(condition: bool, expected: str, **received: object) -> None:
         raise ValueError(f"expected {expected}. Received: {came}")
 
 
-def _check_choices(config: Any) -> None:
-    """Check every field that has a fixed set of values."""
+def check_choices(config: Any) -> None:
+    """Raise ValueError unless every field that has a fixed set of values has one of them."""
     for field in dataclasses.fields(config):
         choices = typing.get_args(field.type) if typing.get_origin(field.type) is Literal else ()
         value = getattr(config, field.name)
@@ -38,7 +39,8 @@ def _check_positive(**numbers: float) -> None:
         _check(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
+    """Raise ValueError unless the seed is in 0..2**32 - 1."""
     _check(0 <= seed < 2**32, "seed in 0..4294967295", seed=seed)
 
 
@@ -63,7 +65,7 @@ class PhantomConfig:
         _check(self.phantom_size >= 64, "phantom_size of at least 64", phantom_size=self.phantom_size)
         _check(0 <= self.positive_share <= 1, "positive_share in 0..1", positive_share=self.positive_share)
         _check_not_negative(workers=self.workers)
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class ConvertConfig:
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         _check(
             bool(self.dicom_dir) + bool(self.image_dir) <= 1 and bool(self.dicom_dir or self.image_dir or self.dry_run),
             "--dicom_dir or --image_dir",
@@ -130,7 +132,7 @@ class ConvertConfig:
         )
         _check_positive(num_shards=self.num_shards)
         _check_not_negative(workers=self.workers, balance=self.balance, window=self.window)
-        _check_seed(self.seed)
+        check_seed(self.seed)
         _check(
             len(self.fractions) == 3
             and min(self.fractions) >= 0
@@ -150,14 +152,14 @@ class InputConfig:
     val_split: str = setting("split whose lowest loss picks the epoch to keep; empty: keep the last one", "val")
     image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
     batch_size: int = setting("images (or patches) per training step, over all devices", 8)
-    cache: Literal["auto", "equalised", "decoded", "none"] = setting(
+    cache: Cache = setting(
         "what stays in memory after the first epoch: training images decoded, or equalised too; auto: equalised, but "
         "decoded where an accelerator equalises. The numbers are the same, but none shuffles within 1024 images only",
         "auto",
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         _check(
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
@@ -196,7 +198,7 @@ class PreprocessConfig:
     preprocess_on: Literal["device", "host"] = setting("where this stage runs; the numbers are the same", "device")
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         _check_positive(patch_size=self.patch_size)
         _check_not_negative(
             clip_limit=self.clip_limit, shift=self.shift, gamma=self.gamma, blur_px=self.blur_px, noise=self.noise
@@ -234,7 +236,7 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         _check(
             len(self.decoder_filters) == 5 and min(self.decoder_filters) >= 1,
             "five decoder_filters, each at least 1",
@@ -262,7 +264,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # TensorFlow takes a checkpoint's path for a pattern
         _check(not set("[]*?") & set(self.run_dir), "run_dir without any of [ ] * ?", run_dir=self.run_dir)
-        _check_choices(self)
+        check_choices(self)
         _check_positive(epochs=self.epochs, learning_rate=self.learning_rate)
         _check_not_negative(
             warmup_epochs=self.warmup_epochs,
@@ -271,7 +273,7 @@ class TrainConfig:
             focal_gamma=self.focal_gamma,
             overlays=self.overlays,
         )
-        _check_seed(self.seed)
+        check_seed(self.seed)
         _check(
             self.focal_weight + self.dice_weight > 0,
             "focal_weight or dice_weight above 0",
@@ -309,7 +311,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         _check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
         _check_not_negative(gallery=self.gallery)
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

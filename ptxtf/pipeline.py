@@ -11,8 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from ptxtf import devices, files, preprocess
-from ptxtf.config import Mode, PreprocessConfig
+from ptxtf.config import Cache, InputConfig, Mode, PreprocessConfig, check_seed
 from ptxtf.data import dataset
+
+_AHEAD = 2
+"""Batches that tf.data augments at the same time, and as many that it keeps ready: more would only take memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,34 +44,27 @@ class TrainingSource:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
         batches = self.split.epochs(batch_size, seed=seed, first=first)
-        return batches.map(self._augment_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+        return batches.map(self._augment_batch, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
 
     def _augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return self.augment(batch["image"], batch["mask"], batch["seed"])
 
 
-def training_source(
-    directory: files.Name, split: str, config: PreprocessConfig, *, image_size: int = 0, cache: str = "auto"
-) -> TrainingSource:
-    """Open a split for training.
-
-    Args:
-        directory: record directory made by tools.make_tfrecords.
-        split: name of a split in dataset.json; several are joined by "+".
-        config: preprocessing.
-        image_size: height and width in pixels; 0: as stored.
-        cache: what stays in memory, as `InputConfig.cache` says.
+def training_source(inputs: InputConfig, config: PreprocessConfig) -> TrainingSource:
+    """Open the split that `inputs` names for training.
 
     Raises:
-        InputError: as `dataset.Split`, and where its images are too small for a setting.
+        InputError: as `dataset.Split`; where its images are too small for a setting, or fewer than a batch.
     """
-    image_size = dataset.common_size(directory, image_size=image_size)
-    preprocess.check_fits(config, image_size=(image_size, image_size))
+    size = _size_that_fits(inputs, config)
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
-    equalised = cache == "equalised" or (cache == "auto" and on_processor)
+    equalised = inputs.cache == "equalised" or (inputs.cache == "auto" and on_processor)
     prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
-    source = dataset.Split(directory, split, image_size=image_size, cache=cache != "none", prepare=prepare)
-    return TrainingSource(source, preprocess.for_training(config, equalised=equalised, xla=True), on_processor)
+    split = dataset.Split(
+        inputs.records_dir, inputs.train_split, image_size=size, cache=inputs.cache != "none", prepare=prepare
+    )
+    split.steps(inputs.batch_size)  # here, not at the first batch
+    return TrainingSource(split, preprocess.for_training(config, equalised=equalised, xla=True), on_processor)
 
 
 def batches(
@@ -80,9 +76,12 @@ def batches(
     seed: int = 0,
     mode: Mode = "whole",
     image_size: int = 0,
+    cache: Cache = "auto",
     **options: Any,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """Yield batches that are read by tf.data and preprocessed on the device by one XLA-compiled function.
+    """Yield batches that are read by tf.data and preprocessed by one XLA-compiled function.
+
+    It runs on the accelerator where there is one, else on the processor, ahead of the caller.
 
     Args:
         directory: record directory made by tools.make_tfrecords.
@@ -90,38 +89,64 @@ def batches(
         batch_size: images (in training, patches) per batch.
         training: shuffle, augment as the study did, drop the incomplete last batch, and never end; otherwise one pass
             in stored order, the last batch smaller.
-        seed: seed of order and augmentation.
-        mode: "whole" images, or "patch": 128² patches; without training an image's patches row by row.
+        seed: seed of order and augmentation, 0..2**32 - 1.
+        mode: "whole" images, or "patch": 128² patches. Without training a batch holds all N patches of `batch_size`
+            images, row by row.
         image_size: height and width in pixels; 0: as stored.
+        cache: what stays in memory in training, H * W * 9 / 8 bytes an image, as `ptxtf.config.InputConfig.cache`
+            says; "none": nothing.
         **options: other fields of `ptxtf.config.PreprocessConfig`, as contrast=0.2.
 
     Yields:
-        (images, masks): float32 [B, H, W, 1]; images in 0..1, masks of {0, 1}.
+        (images, masks): float32 [B, H, W, 1], in patch mode [B, size, size, 1]; images in 0..1, masks of {0, 1}. B is
+        `batch_size`, or without training in patch mode `batch_size` * N.
 
     Raises:
-        InputError: as `ptxtf.data.examples`, or fewer images than `batch_size` in training.
-        ValueError: an option out of its range.
+        InputError: as `ptxtf.data.examples`; images too small for an option; in training fewer images than
+            `batch_size`; and, while batches are read, a damaged shard.
+        ValueError: an argument or option out of its range.
+        TypeError: an option that `PreprocessConfig` does not have.
 
     Example:
         >>> images, masks = next(ptxtf.batches("tfrecords", "train", batch_size=8, training=True))
     """
     config = PreprocessConfig(mode=mode, **options)
-    if not training:
-        once = dataset.Split(directory, split, image_size=image_size, cache=False)
-        preprocess.check_fits(config, image_size=(once.image_size, once.image_size))
-        return _inference_batches(once, config, batch_size)
-    source = training_source(directory, split, config, image_size=image_size)
-    source.split.steps(batch_size)  # at this call, not at the first batch
-    return _training_batches(source, batch_size, seed)
+    inputs = InputConfig(
+        records_dir=str(directory), train_split=split, batch_size=batch_size, image_size=image_size, cache=cache
+    )
+    check_seed(seed)
+    if training:
+        made = _training_batches(training_source(inputs, config), batch_size, seed)
+    else:
+        size = _size_that_fits(inputs, config)
+        once = dataset.Split(directory, split, image_size=size, cache=False)
+        made = _inference_batches(once.batches(batch_size, training=False), config)
+    return _readable(directory, made)
 
 
-def _training_batches(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+def _size_that_fits(inputs: InputConfig, config: PreprocessConfig) -> int:
+    """Return the images' height and width, checked before anything is traced for it."""
+    size = dataset.common_size(inputs.records_dir, image_size=inputs.image_size)
+    preprocess.check_fits(config, image_size=(size, size))
+    return size
+
+
+_Pairs = Iterator[tuple[tf.Tensor, tf.Tensor]]
+"""Batches of images and masks."""
+
+
+def _readable(directory: files.Name, made: _Pairs) -> _Pairs:
+    with dataset.readable(directory):
+        yield from made
+
+
+def _training_batches(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
     for images, masks in _augmented(source, batch_size, seed):
         yield from zip(tf.unstack(images), tf.unstack(masks), strict=True)
 
 
-def _augmented(source: TrainingSource, batch_size: int, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """Augment on an accelerator, or else on the processor, two batches ahead of the caller."""
+def _augmented(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
+    """Augment on an accelerator as batches are asked for, or else on the processor ahead of that."""
     if source.on_processor:
         yield from source.augmented(batch_size, seed=seed)
         return
@@ -129,13 +154,11 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> Iterator[t
         yield source.augment(batch["image"], batch["mask"], batch["seed"])
 
 
-def _inference_batches(
-    source: dataset.Split, config: PreprocessConfig, batch_size: int
-) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+def _inference_batches(host_batches: tf.data.Dataset, config: PreprocessConfig) -> _Pairs:
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True)
-    for batch in source.batches(batch_size, training=False):
+    for batch in host_batches:
         real = tf.math.count_nonzero(batch["image_id"] != "", dtype=tf.int32)
         images = prepare(batch["image"])
-        pieces = tf.shape(images)[0] // batch_size
+        pieces = preprocess.piece_count(config, image_size=tuple(batch["image"].shape[1:3]))
         masks = preprocess.cut(tf.cast(batch["mask"], tf.float32), config)
         yield images[: real * pieces], masks[: real * pieces]

@@ -1,7 +1,7 @@
 """Host batches -> model inputs: the one place that turns settings into calls of `ptxtf.ops`.
 
 Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
-masks of {0, 1}: whole images [B, H, W, 1], or patches.
+masks of {0, 1}: whole images [B, H, W, 1], or patches; in training the batches of several steps, [S, B, h, w, 1].
 
     training:   equalise ─► one affine warp of image and mask ─► 0..1 ─► gamma, blur, contrast, noise, brightness
                 ─► clip ─► cutout ─► cut
@@ -21,6 +21,7 @@ from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.ops.blur import REACH
 from ptxtf.ops.draws import uniforms
+from ptxtf.ops.grid import patch_count
 
 _STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
 
@@ -124,7 +125,7 @@ def piece_count(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int
     """Return how many pieces `cut` makes of an image of this height and width."""
     if config.mode == "whole":
         return 1
-    rows, columns = (-(-length // config.patch_size) for length in image_size)
+    rows, columns = (patch_count(length, size=config.patch_size, stride=config.patch_size) for length in image_size)
     return rows * columns
 
 

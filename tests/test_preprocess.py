@@ -1,5 +1,8 @@
 """Preprocessing against OpenCV and SciPy stage by stage; equal on either side; image and mask together."""
 
+import itertools
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -224,7 +227,49 @@ def test_batches_without_training_are_one_pass_in_order(records):
     np.testing.assert_array_equal(masks, [case["mask"] for case in expected])
     clahe = cv2.createCLAHE(2.0, (8, 8))
     for image, case in zip(images, expected, strict=True):
-        np.testing.assert_allclose(image[..., 0], clahe.apply(case["image"][..., 0]) / 255, atol=1.01 / 255)
+        np.testing.assert_allclose(image[..., 0], clahe.apply(case["image"][..., 0]) / 255, rtol=1e-6)
+
+
+def test_what_batches_keep_in_memory_shows_in_nothing(records):
+    count = dataset.Split(records, "train").images // 4
+    streams = [
+        ptxtf.batches(records, "train", batch_size=4, training=True, cache=cache)
+        for cache in ("auto", "equalised", "decoded", "none")
+    ]
+    for pairs in zip(*(itertools.islice(stream, count + 1) for stream in streams), strict=True):
+        for images, masks in pairs[1:]:
+            np.testing.assert_array_equal(images, pairs[0][0])
+            np.testing.assert_array_equal(masks, pairs[0][1])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "expected batch_size above 0. Received: batch_size=0"),
+        ({"image_size": -64}, "expected image_size of 0 or at least 32. Received: image_size=-64"),
+        ({"cache": "all"}, "expected cache of auto, equalised, decoded, none. Received: cache='all'"),
+        ({"seed": -1}, "expected seed in 0..4294967295. Received: seed=-1"),
+        ({"zoom": 1.0}, "expected zoom from 0 to below 1. Received: zoom=1.0"),
+        ({"split": "tarin"}, "expected a split of train, val, test. Received: split='tarin'"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_at_the_call_of_batches(records, options, message, training):
+    arguments = {"split": "train", "batch_size": 4, "training": training, **options}
+    with pytest.raises(ValueError, match=message):
+        ptxtf.batches(records, **arguments)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kept", [0.0, 0.7], ids=["no record left", "cut within a record"])
+def test_damaged_records_are_an_error_that_names_the_folder(records, tmp_path, training, kept):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    for shard in copy.glob("val-*"):
+        shard.write_bytes(shard.read_bytes()[: int(kept * shard.stat().st_size)])
+    stream = ptxtf.batches(copy, "val", batch_size=2, training=training)
+    with pytest.raises(InputError, match=r"copy: expected whole records; .* names the bad one\. Received: "):
+        list(itertools.islice(stream, 100))
 
 
 def test_batches_of_patches_can_be_stitched_back(records):

@@ -20,6 +20,8 @@ from ptxtf.errors import InputError
 
 _READERS = 4
 _SHUFFLE_UNCACHED = 1024
+_FINISHED_AT_ONCE = 2
+"""Batches whose masks are unpacked at the same time; each takes a fraction of the time of augmenting one."""
 
 Batch = Mapping[str, tf.Tensor]
 """What `Split.batches` yields; see there."""
@@ -41,17 +43,25 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
 
     Raises:
         InputError: no record directory, another schema, an unknown split, or a missing shard.
+        ValueError: a negative image_size.
+
+    A damaged shard shows when it is read, by TensorFlow's DataLossError or FailedPreconditionError.
 
     Example:
         >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
         ...     print(case["image_id"], case["image"].shape)
     """
-    manifest = shards.read_manifest(directory)
+    return _examples(directory, shards.read_manifest(directory), split, full_mask=full_mask, image_size=image_size)
+
+
+def _examples(
+    directory: files.Name, manifest: shards.Manifest, split: str, *, full_mask: bool = False, image_size: int
+) -> tf.data.Dataset:
     paths = [files.path(directory) / shard.name for shard in manifest.shards(split)]
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
-    size = image_size or manifest.image_size
+    size = _checked_size(image_size) or manifest.image_size
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return example.parse(serialized, encoding=manifest.encoding, image_size=size, full_mask=full_mask)
@@ -63,11 +73,18 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
     return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
 
 
+def _checked_size(image_size: int) -> int:
+    if image_size < 0:
+        raise ValueError(f"expected image_size of 0 or more. Received: image_size={image_size}")
+    return image_size
+
+
 @contextlib.contextmanager
 def readable(directory: files.Name) -> Iterator[None]:
     """Turn what TensorFlow says of damaged records into an InputError that names their folder."""
     try:
         yield
+    # FailedPreconditionError: a shard ends early, but between two records, and the count is not dataset.json's.
     except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
         raise InputError(
             f"{directory}: expected whole records; `python -m tools.check_tfrecords` names the bad one. "
@@ -80,8 +97,13 @@ def common_size(directory: files.Name, *, image_size: int = 0) -> int:
 
     Raises:
         InputError: as `shards.read_manifest`, or stored images differ in size.
+        ValueError: a negative image_size.
     """
-    size = image_size or shards.read_manifest(directory).image_size
+    return _common_size(directory, shards.read_manifest(directory), image_size)
+
+
+def _common_size(directory: files.Name, manifest: shards.Manifest, image_size: int) -> int:
+    size = _checked_size(image_size) or manifest.image_size
     if not size:
         raise InputError(
             f"{directory}: expected --image_size, as its images keep their own sizes. Received: image_size=0"
@@ -90,9 +112,9 @@ def common_size(directory: files.Name, *, image_size: int = 0) -> int:
 
 
 class Split:
-    """One split, read for training or validation, decoded once and kept in memory.
+    """One split, read for training or validation.
 
-    An image takes H * W bytes there, its mask an eighth of it.
+    Kept in memory, an image takes H * W bytes, its mask an eighth of it.
 
     Args:
         directory: record directory made by tools.make_tfrecords.
@@ -108,6 +130,7 @@ class Split:
     Raises:
         InputError: as `examples`; for a split without images; where stored images differ in size and no `image_size`
             is given.
+        ValueError: a negative image_size.
     """
 
     def __init__(
@@ -123,16 +146,22 @@ class Split:
         self.images = manifest.images(split)
         if not self.images:
             raise InputError(f"{directory}: expected images in split {split}. Received: none")
-        self.image_size = common_size(directory, image_size=image_size)
+        self.image_size = _common_size(directory, manifest, image_size)
         self._cached = cache
-        dataset = examples(directory, split, image_size=self.image_size).map(
-            lambda case: _keep_for_training(case, prepare), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        dataset = _examples(directory, manifest, split, image_size=self.image_size).map(
+            lambda case: _to_keep(case, prepare), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         self._examples = dataset.cache() if cache else dataset
 
     def steps(self, batch_size: int) -> int:
-        """Return the number of training batches in an epoch; raise InputError where not even one is full."""
-        if not 0 < batch_size <= self.images:
+        """Return the number of training batches in an epoch.
+
+        Raises:
+            InputError: not even one batch is full.
+            ValueError: a batch_size below 1.
+        """
+        _check_batch_size(batch_size)
+        if batch_size > self.images:
             raise InputError(
                 f"expected at least --batch_size={batch_size} images in the training split. Received: {self.images}"
             )
@@ -145,6 +174,7 @@ class Split:
 
         Raises:
             InputError: not even one batch is full, so that there would be nothing to wait for.
+            ValueError: a batch_size below 1.
         """
         self.steps(batch_size)
         return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed)
@@ -162,9 +192,11 @@ class Split:
         Returns:
             Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
             "seed": int32 [B, 2]}.
+
+        Raises:
+            ValueError: a batch_size below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f"expected a batch_size above 0. Received: batch_size={batch_size}")
+        _check_batch_size(batch_size)
         if training:
             return self._training_batches(tf.data.Dataset.from_tensors(epoch), batch_size, seed)
         epoch_seed = _epoch_seed(seed, epoch)
@@ -179,9 +211,14 @@ class Split:
             epoch_seed = _epoch_seed(seed, epoch)
             dataset = self._examples.shuffle(window, tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
             dataset = dataset.batch(batch_size, drop_remainder=True)
-            return dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=2)
+            return dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=_FINISHED_AT_ONCE)
 
         return _ordered(epochs.flat_map(batches_of))
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size of at least 1. Received: batch_size={batch_size}")
 
 
 def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -191,7 +228,7 @@ def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _keep_for_training(case: Batch, prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> dict[str, tf.Tensor]:
+def _to_keep(case: Mapping[str, tf.Tensor], prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> dict[str, tf.Tensor]:
     image = case["image"] if prepare is None else prepare(case["image"][tf.newaxis])[0]
     return {"image": image, "mask": _pack(case["mask"]), "image_id": case["image_id"]}
 

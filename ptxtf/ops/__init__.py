@@ -1,15 +1,22 @@
-"""Image operations: pure functions on batches, the same eagerly, in `tf.function`, in `tf.data` and compiled by XLA.
+"""Image operations: pure functions on batches, for eager calls, `tf.function`, `tf.data` and XLA alike.
 
 Values, once for all of them:
 
-- An image batch is [B, H, W, C], with at least one image. uint8 runs from 0 to 255; float32 usually from 0 to 1, but
-  no operation needs that.
+- An image batch is [B, H, W, C], with at least one image. uint8 runs from 0 to 255, uint16 (CLAHE) to 65,535; float32
+  usually from 0 to 1, which `adjust_gamma` alone needs.
 - No operation clips, scales or casts silently: its docstring says what comes out. `ptxtf.preprocess` decides.
 - Coordinates are (row, column) in pixels, sizes (height, width), grids (rows, columns).
 - Chance comes in by `seeds`, int32 [B, 2], one per example, and an example's parameters depend on its own seed alone.
   A `draw_…` function turns seeds into parameters and another applies them, so that an image and its mask share them.
 
-They take plain arguments and know no configuration, flag or file. Wrong arguments raise `ValueError`.
+- The same bits come out of every way to call them, but for `warp_affine` of float32 images (up to 1e-5 of their range),
+  `blur`, `adjust_contrast` and `adjust_gamma` (one pixel in 10**9 by one rounding), and `stitch_patches` where patches
+  overlap (one rounding).
+
+They take plain arguments and know no configuration, flag or file. Wrong values, dtypes and shapes raise `ValueError`,
+and options of a wrong type `TypeError`; what is known at run time only, `tf.errors.InvalidArgumentError`, or nothing
+under XLA, which cannot check. Modules without an operation of their own (`blend`, `checks`, `draws`, `grid`) hold what
+several share.
 """
 
 from ptxtf.ops.affine import affine_matrices, draw_affine

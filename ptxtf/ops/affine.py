@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_lengths
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 1  # of ptxtf.ops.draws: no other drawing function has this number
@@ -121,7 +122,8 @@ def affine_matrices(
     mirror = tf.cast(tf.where(tf.convert_to_tensor(flip, tf.bool), -1.0, 1.0), tf.float64)
     slope = tf.zeros_like(angles) if shear_radians is None else tf.tan(tf.cast(shear_radians, tf.float64))
     way = tf.zeros([2], tf.float64) if shift is None else tf.cast(shift, tf.float64)
-    _check_parameters([angles, zoom, mirror, slope], None if shift is None else way, image_size)
+    check_lengths(image_size, name="image_size", axes=("height", "width"))
+    _check_parameters([angles, zoom, mirror, slope], None if shift is None else way)
     cosine, sine = tf.cos(angles) / zoom, tf.sin(angles) / zoom
     down = tf.stack([cosine, sine], axis=-1)  # [B, 2]
     right = tf.stack([-sine, cosine], axis=-1) - slope[:, tf.newaxis] * down
@@ -131,7 +133,7 @@ def affine_matrices(
     return tf.cast(tf.concat([linear, offset[:, :, tf.newaxis]], axis=-1), tf.float32)
 
 
-def _check_parameters(parameters: Sequence[tf.Tensor], shift: tf.Tensor | None, image_size: tuple[int, int]) -> None:
+def _check_parameters(parameters: Sequence[tf.Tensor], shift: tf.Tensor | None) -> None:
     shapes = [parameter.shape for parameter in parameters]
     if any(shape.rank != 1 or not shape.is_compatible_with(shapes[0]) for shape in shapes):
         raise ValueError(
@@ -140,5 +142,3 @@ def _check_parameters(parameters: Sequence[tf.Tensor], shift: tf.Tensor | None, 
         )
     if shift is not None and not shift.shape.is_compatible_with([shapes[0][0], 2]):
         raise ValueError(f"expected shift [{shapes[0][0] or 'B'}, 2]. Received: shape={shift.shape}")
-    if len(image_size) != 2 or not all(isinstance(length, int) and length >= 1 for length in image_size):
-        raise ValueError(f"expected image_size (height, width), positive integers. Received: image_size={image_size}")

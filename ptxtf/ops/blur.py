@@ -9,6 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_images, check_per_image
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 7  # of ptxtf.ops.draws: no other drawing function has this number
@@ -80,20 +81,12 @@ def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) ->
 
 
 def _check_blur_arguments(images: tf.Tensor, sigmas_px: tf.Tensor, radius: int) -> None:
-    if images.dtype != tf.float32 or images.shape.rank != 4:
-        raise ValueError(
-            f"expected float32 images [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
-        )
+    check_images(images, tf.float32)
+    check_per_image(sigmas_px, images, name="sigmas_px")
     if any(length is not None and length <= radius for length in images.shape[1:3]):
         raise ValueError(
             f"expected images higher and wider than {radius} pixels, the kernel's radius. "
             f"Received: shape={images.shape}"
-        )
-    shape = sigmas_px.shape
-    if sigmas_px.dtype != tf.float32 or shape.rank != 1 or not shape.is_compatible_with(images.shape[:1]):
-        raise ValueError(
-            f"expected float32 sigmas_px [{images.shape[0] or 'B'}]. "
-            f"Received: dtype={sigmas_px.dtype.name}, shape={shape}"
         )
 
 

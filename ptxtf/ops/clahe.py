@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ptxtf.ops.blend import blend
+from ptxtf.ops.blend import blend_four, unpack_bytes
+from ptxtf.ops.checks import check_lengths
 
 _BLOCK = 16
 """Bins that one matrix product sums up, see `_running_sums`."""
@@ -43,8 +44,10 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
 
     Raises:
         ValueError: the images are not uint8 or uint16 [B, H, W, 1] with pixels, the limit is not finite, or the grid
-            is not two integers from 1 to the image's height and width.
-        tf.errors.InvalidArgumentError: the grid is larger than an image whose size was not known in tracing.
+            is not two integers from 1 to the image's height and width; for uint16 images, (rows + 2) * (columns + 2)
+            is over 32,768.
+        tf.errors.InvalidArgumentError: the grid is larger than an image whose size was not known in tracing, which
+            XLA does not check.
 
     Example:
         >>> equalised = ptxtf.ops.clahe(images, clip_limit=2.0, tile_grid=(8, 8))
@@ -54,7 +57,7 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
     """
     images = tf.convert_to_tensor(images)
     _check_arguments(images, clip_limit, tile_grid)
-    tiling = _tile(images, tile_grid)
+    tiling = _tiling_of(images, tile_grid)
     equalised = tf.map_fn(
         lambda image: _equalise(image[..., 0], clip_limit, tiling)[..., tf.newaxis],
         images,
@@ -81,13 +84,14 @@ class _Tiling(NamedTuple):
 
 
 def _equalise(pixels: tf.Tensor, clip_limit: float, tiling: _Tiling) -> tf.Tensor:
+    """Equalise one image, [H, W] -> the same."""
     strips = _strips(pixels, tiling)
     tables = tf.map_fn(
         lambda strip: _lookup_tables(_clip(_histograms(strip, tiling), clip_limit, tiling), tiling, pixels.dtype),
         strips,
         fn_output_signature=pixels.dtype,
     )
-    return _whole(_blend(strips, tables, tiling), tiling)
+    return _join_strips(_blend(strips, tables, tiling), tiling)
 
 
 def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int, int]) -> None:
@@ -99,10 +103,7 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
         )
     if not math.isfinite(clip_limit):
         raise ValueError(f"expected a finite clip_limit. Received: clip_limit={clip_limit}")
-    if len(tile_grid) != 2 or not all(isinstance(n, int) and n >= 1 for n in tile_grid):
-        raise ValueError(
-            f"expected tile_grid (rows, columns), two integers of at least 1. Received: tile_grid={tile_grid}"
-        )
+    check_lengths(tile_grid, name="tile_grid", axes=("rows", "columns"))
     if images.dtype == tf.uint16 and (tile_grid[0] + 2) * (tile_grid[1] + 2) > _MOST_TABLES:
         raise ValueError(
             f"expected tile_grid of at most {_MOST_TABLES} tiles, its border included, for uint16. "
@@ -115,7 +116,7 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
             )
 
 
-def _tile(images: tf.Tensor, tile_grid: tuple[int, int]) -> _Tiling:
+def _tiling_of(images: tf.Tensor, tile_grid: tuple[int, int]) -> _Tiling:
     rows, columns = tile_grid
     size = tf.shape(images)[1:3]
     static_height, static_width = images.shape[1:3]
@@ -148,7 +149,7 @@ def _strips(pixels: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
     return tf.reshape(pixels, [tiling.rows, tiling.tile_height, width])
 
 
-def _whole(strips: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
+def _join_strips(strips: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
     """Undo `_strips`: [rows, tile_height, width] -> [H, W]."""
     pixels = tf.reshape(strips, [tiling.rows * tiling.tile_height, tiling.columns * tiling.tile_width])
     return pixels if tiling.is_exact else pixels[: tiling.image_height, : tiling.image_width]
@@ -224,7 +225,7 @@ def _blend(strips: tf.Tensor, tables: tf.Tensor, tiling: _Tiling) -> tf.Tensor:
     def blend_strip(strip_and_rows: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         strip, row_starts, row_weights = strip_and_rows
         neighbours = look_up(row_starts + column_starts + tf.cast(strip, tf.int32))
-        return _interpolate(neighbours, row_weights, column_weights, strip.dtype)
+        return tf.cast(tf.round(blend_four(neighbours, row_weights, column_weights)), strip.dtype)
 
     return tf.map_fn(
         blend_strip, (strips, row_starts, tf.reshape(row_weights, by_strip)), fn_output_signature=strips.dtype
@@ -262,8 +263,7 @@ class _PackedTables:
         self._packed = tf.pad(tf.reshape(packed, [-1]), [[0, length - count]])
 
     def __call__(self, starts: tf.Tensor) -> list[tf.Tensor]:
-        packed = tf.gather(self._packed, tf.bitwise.bitwise_and(starts, self._mask))
-        return [tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, shift), 255) for shift in (0, 8, 16, 24)]
+        return unpack_bytes(tf.gather(self._packed, tf.bitwise.bitwise_and(starts, self._mask)))
 
 
 def _repeat_border(tables: tf.Tensor) -> tf.Tensor:
@@ -284,13 +284,3 @@ def _positions(tiles: int, tile_length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     positions = tf.cast(steps, tf.float32) - 0.5
     nearer = tf.floor(positions)
     return tf.cast(nearer, tf.int32) + 1, positions - nearer
-
-
-def _interpolate(
-    neighbours: list[tf.Tensor], row_weights: tf.Tensor, column_weights: tf.Tensor, dtype: tf.DType
-) -> tf.Tensor:
-    """Blend each pixel's four table entries: four of [h, w], float32 [h, 1], float32 [w] -> [h, w] of dtype."""
-    upper_left, upper_right, lower_left, lower_right = (tf.cast(entries, tf.float32) for entries in neighbours)
-    upper = blend(upper_left, upper_right, column_weights)
-    lower = blend(lower_left, lower_right, column_weights)
-    return tf.cast(tf.round(blend(upper, lower, row_weights)), dtype)

@@ -7,6 +7,7 @@ A rectangle is (top, left, height, width) in pixels; an image and its mask can s
 
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_fill_value, check_images, check_lengths, check_per_image
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 8  # of ptxtf.ops.draws: no other drawing function has this number
@@ -36,8 +37,7 @@ def draw_cutout(seeds: tf.Tensor, *, image_size: tuple[int, int], largest_share:
     Source: T. DeVries and G. W. Taylor, Improved Regularization of Convolutional Neural Networks with Cutout (2017),
     arXiv:1708.04552. Theirs is a square of one size with its centre anywhere in the image, so that it may reach beyond.
     """
-    if len(image_size) != 2 or not all(isinstance(length, int) and length >= 1 for length in image_size):
-        raise ValueError(f"expected image_size (height, width), positive integers. Received: image_size={image_size}")
+    check_lengths(image_size, name="image_size", axes=("height", "width"))
     if not 0 <= largest_share <= 1:
         raise ValueError(f"expected largest_share in 0..1. Received: largest_share={largest_share}")
     drawn = uniforms(seeds, stream=_STREAM, count=4)
@@ -68,25 +68,12 @@ def cut_out(images: tf.Tensor, rectangles: tf.Tensor, *, fill_value: float = 0.0
         >>> cut = cut_out(images, rectangles)
     """
     images, rectangles = tf.convert_to_tensor(images), tf.convert_to_tensor(rectangles)
-    _check_cut_arguments(images, rectangles, fill_value)
+    check_images(images, tf.float32, tf.uint8)
+    check_per_image(rectangles, images, name="rectangles", dtype=tf.int32, shape=(4,))
+    check_fill_value(fill_value, images)
     top, left, height, width = tf.unstack(rectangles[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)  # [B, 1, 1, 1]
     rows = tf.range(tf.shape(images)[1])[:, tf.newaxis, tf.newaxis]  # [H, 1, 1]
     columns = tf.range(tf.shape(images)[2])[:, tf.newaxis]  # [W, 1]
     in_rows = (rows >= top) & (rows < top + height)  # [B, H, 1, 1]
     in_columns = (columns >= left) & (columns < left + width)  # [B, 1, W, 1]
     return tf.where(in_rows & in_columns, tf.cast(fill_value, images.dtype), images)
-
-
-def _check_cut_arguments(images: tf.Tensor, rectangles: tf.Tensor, fill_value: float) -> None:
-    if images.dtype not in (tf.float32, tf.uint8) or images.shape.rank != 4:
-        raise ValueError(
-            f"expected float32 or uint8 images [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
-        )
-    if images.dtype == tf.uint8 and fill_value not in range(256):
-        raise ValueError(f"expected fill_value, a whole number in 0..255 for uint8. Received: fill_value={fill_value}")
-    shape = rectangles.shape
-    if rectangles.dtype != tf.int32 or shape.rank != 2 or not shape.is_compatible_with([images.shape[0], 4]):
-        raise ValueError(
-            f"expected int32 rectangles [{images.shape[0] or 'B'}, 4]. "
-            f"Received: dtype={rectangles.dtype.name}, shape={shape}"
-        )

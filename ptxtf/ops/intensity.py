@@ -11,6 +11,7 @@ import math
 
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_images, check_per_image
 from ptxtf.ops.draws import uniforms
 
 # Streams of ptxtf.ops.draws: no other drawing function has one of these numbers.
@@ -37,7 +38,7 @@ def to_unit_range(images: tf.Tensor) -> tf.Tensor:
         >>> unit_images = to_unit_range(clahe(images))
     """
     images = tf.convert_to_tensor(images)
-    _check_images(images, tf.uint8, tf.float32)
+    check_images(images, tf.uint8, tf.float32)
     return tf.cast(images, tf.float32) * (1.0 / 255.0)
 
 
@@ -79,8 +80,8 @@ def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         >>> brighter = tf.clip_by_value(adjust_brightness(images, factors), 0, 1)
     """
     images, factors = tf.convert_to_tensor(images), tf.convert_to_tensor(factors)
-    _check_images(images, tf.float32)
-    _check_one_per_image(factors, images, "factors")
+    check_images(images, tf.float32)
+    check_per_image(factors, images, name="factors")
     return images * factors[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
@@ -125,8 +126,8 @@ def adjust_contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         >>> stronger = tf.clip_by_value(adjust_contrast(images, factors), 0, 1)
     """
     images, factors = tf.convert_to_tensor(images), tf.convert_to_tensor(factors)
-    _check_images(images, tf.float32)
-    _check_one_per_image(factors, images, "factors")
+    check_images(images, tf.float32)
+    check_per_image(factors, images, name="factors")
     pixels = tf.cast(images, tf.float64)
     means = tf.reduce_mean(pixels, axis=[1, 2], keepdims=True)  # [B, 1, 1, C]
     by_image = tf.cast(factors, tf.float64)[:, tf.newaxis, tf.newaxis, tf.newaxis]
@@ -176,8 +177,8 @@ def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
         >>> darker = adjust_gamma(images, exponents)
     """
     images, exponents = tf.convert_to_tensor(images), tf.convert_to_tensor(exponents)
-    _check_images(images, tf.float32)
-    _check_one_per_image(exponents, images, "exponents")
+    check_images(images, tf.float32)
+    check_per_image(exponents, images, name="exponents")
     by_image = tf.cast(exponents, tf.float64)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     return tf.cast(tf.cast(images, tf.float64) ** by_image, tf.float32)
 
@@ -185,19 +186,3 @@ def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
 def _signed_shares(seeds: tf.Tensor, stream: int) -> tf.Tensor:
     """Return float64 [B], uniform in -1..1."""
     return 2.0 * uniforms(seeds, stream=stream, count=1)[:, 0] - 1.0
-
-
-def _check_images(images: tf.Tensor, *dtypes: tf.DType) -> None:
-    if images.dtype not in dtypes or images.shape.rank != 4:
-        raise ValueError(
-            f"expected {' or '.join(dtype.name for dtype in dtypes)} images [B, H, W, C]. "
-            f"Received: dtype={images.dtype.name}, shape={images.shape}"
-        )
-
-
-def _check_one_per_image(values: tf.Tensor, images: tf.Tensor, name: str) -> None:
-    if values.dtype != tf.float32 or values.shape.rank != 1 or not values.shape.is_compatible_with(images.shape[:1]):
-        raise ValueError(
-            f"expected float32 {name} [{images.shape[0] or 'B'}]. "
-            f"Received: dtype={values.dtype.name}, shape={values.shape}"
-        )

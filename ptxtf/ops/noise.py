@@ -13,6 +13,7 @@ import statistics
 import numpy as np
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_images, check_lengths
 from ptxtf.ops.draws import uniforms
 
 _STREAM = 6  # of ptxtf.ops.draws: no other drawing function has this number
@@ -44,10 +45,7 @@ def draw_noise(seeds: tf.Tensor, *, noise: float, image_shape: tuple[int, int, i
     """
     if not 0 <= noise < math.inf:
         raise ValueError(f"expected a finite noise >= 0. Received: noise={noise}")
-    if len(image_shape) != 3 or not all(isinstance(length, int) and length >= 1 for length in image_shape):
-        raise ValueError(
-            f"expected image_shape (height, width, channels), positive integers. Received: image_shape={image_shape}"
-        )
+    check_lengths(image_shape, name="image_shape", axes=("height", "width", "channels"))
     values = math.prod(image_shape)
     drawn = uniforms(seeds, stream=_STREAM, count=1 + -(-values // 2))
     deviations, normal = noise * drawn[:, :1], tf.gather(_normal_quantiles(), _halves(drawn[:, 1:])[:, :values])
@@ -73,10 +71,7 @@ def add_noise(images: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         >>> noisy = tf.clip_by_value(add_noise(images, noise), 0, 1)
     """
     images, noise = tf.convert_to_tensor(images), tf.convert_to_tensor(noise)
-    if images.dtype != tf.float32 or images.shape.rank != 4:
-        raise ValueError(
-            f"expected float32 images [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
-        )
+    check_images(images, tf.float32)
     # The rank of its own: a noise of unknown rank is compatible with any shape.
     if noise.dtype != tf.float32 or noise.shape.rank != 4 or not noise.shape.is_compatible_with(images.shape):
         raise ValueError(

@@ -5,9 +5,9 @@ Flows in: images [B, H, W, C] of any value range. Flows out: patches [B, N, size
 Patches lie row by row on a grid that starts at the upper left corner and covers the whole image; where it reaches
 beyond, the image is padded with zeros at the bottom and at the right, and stitching crops them again.
 
-Both directions look up pieces of rows, as long as patch size and stride allow: an image's and a patch's rows are whole
-pieces of gcd(size, stride) pixels. XLA copies such pieces at memory speed, where `tf.image.extract_patches` becomes a
-convolution.
+Cutting, and stitching the columns of the grid, look up pieces of rows as long as patch size and stride allow: the rows
+of an image and of a patch are whole pieces of gcd(size, stride) pixels. Stitching the rows of the grid looks up whole
+rows. XLA copies such pieces at memory speed, where `tf.image.extract_patches` becomes a convolution.
 """
 
 import math
@@ -17,12 +17,14 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from ptxtf.ops.grid import checked_size, covered_length, patch_count
+
 
 def extract_patches(images: tf.Tensor, *, size: int, stride: int | None = None) -> tf.Tensor:
     """Cut images into patches that together cover every pixel.
 
     Args:
-        images: [B, H, W, C] of any numeric dtype and range; H and W known, at least size.
+        images: [B, H, W, C] of any numeric dtype and range; H, W and C known, H and W at least size, C at least 1.
         size: height and width of a patch, in pixels.
         stride: step from one patch to the next, 1..size, in pixels; size, without overlap, if None.
 
@@ -31,18 +33,18 @@ def extract_patches(images: tf.Tensor, *, size: int, stride: int | None = None) 
         ceil((length - size) / stride) + 1 patches, the last padded with zeros if it reaches beyond the image.
 
     Raises:
-        ValueError: the images are not of rank 4 with known H and W, or size or stride does not fit.
+        ValueError: the images are not of rank 4 with known H, W and C, or size or stride does not fit.
 
     Example:
         >>> patches = extract_patches(images, size=128, stride=64)  # 512 x 512: [B, 49, 128, 128, C]
     """
     images = tf.convert_to_tensor(images)
-    if images.shape.rank != 4 or None in images.shape[1:]:
+    if images.shape.rank != 4 or None in images.shape[1:] or images.shape[3] == 0:
         raise ValueError(f"expected images [B, H, W, C] with known H, W and C. Received: shape={images.shape}")
     height, width, channels = images.shape[1:]
-    size, stride = _check_grid((height, width), size, stride)
-    rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
-    covered_height, covered_width = _covered(rows, size, stride), _covered(columns, size, stride)
+    size, stride = checked_size((height, width), size, stride)
+    rows, columns = (patch_count(length, size=size, stride=stride) for length in (height, width))
+    covered_height, covered_width = (covered_length(count, size=size, stride=stride) for count in (rows, columns))
     if (covered_height, covered_width) != (height, width):
         images = tf.pad(images, [[0, 0], [0, covered_height - height], [0, covered_width - width], [0, 0]])
     piece = math.gcd(size, stride)
@@ -61,7 +63,8 @@ def stitch_patches(
     """Put patches back together; where they overlap, a pixel is their weighted mean. Inverts `extract_patches`.
 
     Args:
-        patches: [B, N, size, size, C] as `extract_patches` orders them; float32 where they overlap, else of any dtype.
+        patches: [B, N, size, size, C] as `extract_patches` orders them, C at least 1; float32 where they overlap
+            (several, and stride < size), else of any dtype.
         image_size: height and width of the image in pixels, or one number for both.
         stride: the one the patches were cut with; size if None.
         window: weight of a pixel within its patch: "uniform", all the same; or "gaussian", falling from the patch's
@@ -72,25 +75,26 @@ def stitch_patches(
 
     Raises:
         ValueError: the patches are not of rank 5, square and as many as the grid has, or an option does not fit.
+        tf.errors.InvalidArgumentError: their number, not known in tracing, is another than the grid's.
 
     Example:
         >>> probabilities = stitch_patches(patches, image_size=512, stride=64, window="gaussian")
     """
     patches = tf.convert_to_tensor(patches)
-    if patches.shape.rank != 5 or None in patches.shape[2:] or patches.shape[2] != patches.shape[3]:
+    if patches.shape.rank != 5 or {None, 0} & set(patches.shape[2:]) or patches.shape[2] != patches.shape[3]:
         raise ValueError(f"expected patches [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
     if window not in ("uniform", "gaussian"):
         raise ValueError(f"expected window of 'uniform' or 'gaussian'. Received: window={window!r}")
     height, width = (operator.index(length) for length in np.broadcast_to(image_size, 2).tolist())
     size, channels = patches.shape[3:]
-    size, stride = _check_grid((height, width), size, stride)
-    rows, columns = _patch_count(height, size, stride), _patch_count(width, size, stride)
+    size, stride = checked_size((height, width), size, stride)
+    rows, columns = (patch_count(length, size=size, stride=stride) for length in (height, width))
     if patches.shape[1] not in (None, rows * columns):
         raise ValueError(
             f"expected {rows} x {columns} = {rows * columns} patches for image_size={(height, width)}, size={size} and "
             f"stride={stride}. Received: shape={patches.shape}"
         )
-    if stride < size and patches.dtype != tf.float32:
+    if stride < size and rows * columns > 1 and patches.dtype != tf.float32:
         raise ValueError(f"expected float32 patches where they overlap. Received: dtype={patches.dtype.name}")
     bands = _join_columns(patches, rows=rows, columns=columns, stride=stride, window=window)
     images = _join_rows(bands, rows=rows, size=size, stride=stride, window=window)
@@ -98,27 +102,8 @@ def stitch_patches(
     return images[:, :height, :width]
 
 
-def _check_grid(image_size: tuple[int, int], size: int, stride: int | None) -> tuple[int, int]:
-    """Return size and stride, as Python's integers, once they fit the image."""
-    size = operator.index(size)
-    if not 1 <= size <= min(image_size):
-        raise ValueError(f"expected size in 1..{min(image_size)}, the image's shorter side. Received: size={size}")
-    stride = size if stride is None else operator.index(stride)
-    if not 1 <= stride <= size:
-        raise ValueError(f"expected stride in 1..{size}, the size, to leave no gaps. Received: stride={stride}")
-    return size, stride
-
-
-def _patch_count(length: int, size: int, stride: int) -> int:
-    return -(-(length - size) // stride) + 1
-
-
-def _covered(count: int, size: int, stride: int) -> int:
-    """Return the pixels along an axis that so many patches cover."""
-    return (count - 1) * stride + size
-
-
 def _int32(indices: np.ndarray) -> tf.Tensor:
+    """Return a constant; sums of small ones are left to the graph, which would hold the whole of a large one."""
     return tf.constant(indices, tf.int32)
 
 
@@ -137,7 +122,7 @@ def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, w
         indices = _int32(first_pieces.reshape(-1, 1)) + _int32(along_row)
         in_pieces = np.repeat(weights.reshape(-1, piece), channels, axis=1)  # [W / piece, piece * C]
         bands.append(_weighted(tf.gather(pieces, indices, axis=1), in_pieces))
-    return tf.reshape(tf.add_n(bands), [-1, rows * size, _covered(columns, size, stride) * channels])
+    return tf.reshape(tf.add_n(bands), [-1, rows * size, covered_length(columns, size=size, stride=stride) * channels])
 
 
 def _join_rows(bands: tf.Tensor, *, rows: int, size: int, stride: int, window: str) -> tf.Tensor:
@@ -163,10 +148,11 @@ def _coverings(count: int, size: int, stride: int, window: str) -> Iterator[tupl
         with a share of 0: so what is not a number in a patch stays within the patch.
     """
     window_weights = _window(size, window)
-    pixels = np.arange(_covered(count, size, stride))
-    patches = pixels // stride - np.arange(-(-size // stride))[:, np.newaxis]  # [coverings, pixels]
+    pixels = np.arange(covered_length(count, size=size, stride=stride))
+    most = min(count, -(-size // stride))
+    patches = np.minimum(pixels // stride, count - 1) - np.arange(most)[:, np.newaxis]  # [most, pixels]
     offsets = pixels - patches * stride
-    covers = (patches >= 0) & (patches < count) & (offsets < size)
+    covers = (patches >= 0) & (offsets < size)
     one_that_covers = np.take_along_axis(patches, covers.argmax(axis=0)[np.newaxis], axis=0)
     patches = np.where(covers, patches, one_that_covers)
     offsets = pixels - patches * stride

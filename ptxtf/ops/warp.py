@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ptxtf.ops.blend import blend
+from ptxtf.ops.blend import blend_four, unpack_bytes
+from ptxtf.ops.checks import check_fill_value, check_images, check_per_image
 
 _BITS = 20
 """Binary digits behind the point of a coordinate, 5e-7 of a pixel: sums of two such fractions are exact in float32."""
@@ -74,12 +75,12 @@ def _warp_planes(
     planes = tf.pad(planes, [[0, 0], [_BORDER] * 2, [_BORDER] * 2], constant_values=fill)
     limit = _fold if fill_mode == "reflect" else _bound
 
-    def warp(plane_and_lines: tuple[tf.Tensor, tuple[_Lines, _Lines]]) -> tf.Tensor:
-        plane, lines = plane_and_lines
+    def warp(plane_and_axes: tuple[tf.Tensor, tuple[_AxisCoordinates, _AxisCoordinates]]) -> tf.Tensor:
+        plane, axes = plane_and_axes
         # With its channel from here on: added behind the loop, it costs a copy of the batch under XLA.
-        return read(plane, _Grid(lines, size, limit))[..., tf.newaxis]
+        return read(plane, _SamplingPoints(axes, size, limit))[..., tf.newaxis]
 
-    return tf.map_fn(warp, (planes, _lines(matrices, size)), fn_output_signature=dtype)
+    return tf.map_fn(warp, (planes, _coordinates(matrices, size)), fn_output_signature=dtype)
 
 
 def _check_warp_arguments(
@@ -91,20 +92,12 @@ def _check_warp_arguments(
         )
     if fill_mode not in ("constant", "reflect"):
         raise ValueError(f"expected fill_mode of 'constant' or 'reflect'. Received: fill_mode={fill_mode!r}")
-    if images.shape.rank != 4 or images.dtype not in (tf.float32, tf.uint8):
-        raise ValueError(
-            f"expected float32 or uint8 images [B, H, W, C]. Received: dtype={images.dtype.name}, shape={images.shape}"
-        )
-    if matrices.dtype != tf.float32 or not matrices.shape.is_compatible_with([images.shape[0], 2, 3]):
-        raise ValueError(
-            f"expected float32 matrices [{images.shape[0] or 'B'}, 2, 3]. "
-            f"Received: dtype={matrices.dtype.name}, shape={matrices.shape}"
-        )
-    if images.dtype == tf.uint8 and fill_value not in range(256):
-        raise ValueError(f"expected fill_value, a whole number in 0..255 for uint8. Received: fill_value={fill_value}")
+    check_images(images, tf.float32, tf.uint8)
+    check_per_image(matrices, images, name="matrices", shape=(2, 3))
+    check_fill_value(fill_value, images)
 
 
-class _Lines(NamedTuple):
+class _AxisCoordinates(NamedTuple):
     """The input coordinates along one axis, in two parts that add up: one from the output row, one from the column.
 
     Each is a whole number, int32, and a fraction, float32, a multiple of 2**-_BITS in 0..1.
@@ -116,18 +109,20 @@ class _Lines(NamedTuple):
     column_fractions: tf.Tensor
 
 
-def _lines(matrices: tf.Tensor, size: tf.Tensor) -> tuple[_Lines, _Lines]:
+def _coordinates(matrices: tf.Tensor, size: tf.Tensor) -> tuple[_AxisCoordinates, _AxisCoordinates]:
     """Return those of the two axes of the input."""
     rows, columns = (tf.cast(tf.range(length), tf.float64) for length in tf.unstack(size))
 
-    def lines_of(matrix: tf.Tensor) -> tuple[_Lines, ...]:
-        steps = tf.unstack(tf.cast(matrix, tf.float64))
-        return tuple(_Lines(*_split(step[0] * rows + step[2]), *_split(step[1] * columns)) for step in steps)
+    def coordinates_of(matrix: tf.Tensor) -> tuple[_AxisCoordinates, ...]:
+        return tuple(
+            _AxisCoordinates(*_split(per_row * rows + offset), *_split(per_column * columns))
+            for per_row, per_column, offset in (tf.unstack(axis) for axis in tf.unstack(tf.cast(matrix, tf.float64)))
+        )
 
     # A loop of its own: XLA stores what goes into a loop and comes out of it. Without, it would make the matrix anew,
-    # sine, cosine and random numbers, for each row and column, and the lines anew for each pixel.
-    signature = _Lines(tf.int32, tf.float32, tf.int32, tf.float32)
-    return tf.map_fn(lines_of, matrices, fn_output_signature=(signature, signature))
+    # sine, cosine and random numbers, for each row and column, and those coordinates anew for each pixel.
+    signature = _AxisCoordinates(tf.int32, tf.float32, tf.int32, tf.float32)
+    return tf.map_fn(coordinates_of, matrices, fn_output_signature=(signature, signature))
 
 
 def _split(coordinates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -138,24 +133,24 @@ def _split(coordinates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(wholes, tf.int32), tf.cast(fractions, tf.float32)
 
 
-_Read = Callable[[tf.Tensor, "_Grid"], tf.Tensor]
+_Read = Callable[[tf.Tensor, "_SamplingPoints"], tf.Tensor]
 """An image with its border, and where to read it -> what is read there."""
 
 _Limit = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Wholes, fractions and an axis' length -> wholes and fractions of where to read in an image with a border."""
 
 
-class _Grid:
+class _SamplingPoints:
     """Where one image's output pixels lie in its input with a border of `_BORDER` pixels.
 
     Args:
-        lines: those of the image, along its two axes.
+        axes: the coordinates along the image's two axes.
         size: int32 [2], height and width without the border.
         limit: what keeps coordinates within reach of the border.
     """
 
-    def __init__(self, lines: tuple[_Lines, _Lines], size: tf.Tensor, limit: _Limit) -> None:
-        self._lines, self._size, self._limit = lines, size, limit
+    def __init__(self, axes: tuple[_AxisCoordinates, _AxisCoordinates], size: tf.Tensor, limit: _Limit) -> None:
+        self._axes, self._size, self._limit = axes, size, limit
 
     def indices(self, *, width: tf.Tensor, nearest: bool = False) -> tf.Tensor:
         """Return int32 [H, W]: which pixel of an image, flattened, lies at the upper left (or is the nearest).
@@ -165,30 +160,32 @@ class _Grid:
             nearest: whether to round to the nearest pixel, halves up, instead of down.
         """
 
-        def add_axis(indices: tf.Tensor, axis: tuple[_Lines, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            lines, length, step = axis
-            wholes, fractions = self._limit(*_sum(lines), length)
+        def add_axis(indices: tf.Tensor, axis: tuple[_AxisCoordinates, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            coordinates, length, step = axis
+            wholes, fractions = self._limit(*_sum(coordinates), length)
             if nearest:
                 wholes += tf.cast(fractions >= 0.5, tf.int32)
             return indices + (wholes + _BORDER) * step
 
         # A loop over the two axes: what comes out of a loop is stored. XLA would compute it in the midst of reading
         # pixels instead, one by one, where now it goes eight at a time.
-        lines = _Lines(*(tf.stack(parts) for parts in zip(*self._lines, strict=True)))
-        axes = (lines, self._size, tf.stack([width, 1]))
+        coordinates = _AxisCoordinates(*(tf.stack(parts) for parts in zip(*self._axes, strict=True)))
+        axes = (coordinates, self._size, tf.stack([width, 1]))
         return tf.foldl(add_axis, axes, initializer=tf.zeros(self._size, tf.int32))
 
     def weights(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the weights of the lower and of the right pixels, float32 [H, W], exact multiples of 2**-_BITS."""
-        down, right = (self._limit(*_sum(lines), self._size[axis])[1] for axis, lines in enumerate(self._lines))
+        down, right = (
+            self._limit(*_sum(axis), length)[1] for axis, length in zip(self._axes, tf.unstack(self._size), strict=True)
+        )
         return down, right
 
 
-def _sum(lines: _Lines) -> tuple[tf.Tensor, tf.Tensor]:
+def _sum(axis: _AxisCoordinates) -> tuple[tf.Tensor, tf.Tensor]:
     """Add up the parts of one axis, [H] and [W] -> wholes and fractions [H, W]."""
-    fractions = lines.row_fractions[:, tf.newaxis] + lines.column_fractions
+    fractions = axis.row_fractions[:, tf.newaxis] + axis.column_fractions
     has_carry = fractions >= 1.0
-    wholes = lines.row_wholes[:, tf.newaxis] + lines.column_wholes + tf.cast(has_carry, tf.int32)
+    wholes = axis.row_wholes[:, tf.newaxis] + axis.column_wholes + tf.cast(has_carry, tf.int32)
     return wholes, fractions - tf.cast(has_carry, tf.float32)
 
 
@@ -207,33 +204,28 @@ def _fold(wholes: tf.Tensor, fractions: tf.Tensor, length: tf.Tensor) -> tuple[t
     return wholes, tf.where(length > 1, fractions, 0.0)
 
 
-def _read_nearest(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
-    return tf.gather(tf.reshape(image, [-1]), grid.indices(width=tf.shape(image)[1], nearest=True))
+def _read_nearest(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
+    return tf.gather(tf.reshape(image, [-1]), points.indices(width=tf.shape(image)[1], nearest=True))
 
 
-def _read_four(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
+def _read_four(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
     """Blend the four pixels around each position: float32 [H + 4, W + 4] -> [H, W]."""
     width = tf.shape(image)[1]
-    pixels, indices = tf.reshape(image, [-1]), grid.indices(width=width)
+    pixels, indices = tf.reshape(image, [-1]), points.indices(width=width)
     upper_left, upper_right, lower_left, lower_right = (
         tf.gather(pixels, indices + step) for step in (0, 1, width, width + 1)
     )
-    down, right = grid.weights()
+    down, right = points.weights()
     upper = upper_left * (1.0 - right) + upper_right * right
     lower = lower_left * (1.0 - right) + lower_right * right
     return upper * (1.0 - down) + lower * down
 
 
-def _read_packed(image: tf.Tensor, grid: _Grid) -> tf.Tensor:
+def _read_packed(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
     """Do the same from uint8, with one look-up for all four pixels."""
     packed = _pack(image)
-    entries = tf.gather(tf.reshape(packed, [-1]), grid.indices(width=tf.shape(packed)[1]))
-    upper_left, upper_right, lower_left, lower_right = (
-        tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, shift), 255), tf.float32)
-        for shift in (0, 8, 16, 24)
-    )
-    down, right = grid.weights()
-    return blend(blend(upper_left, upper_right, right), blend(lower_left, lower_right, right), down)
+    entries = tf.gather(tf.reshape(packed, [-1]), points.indices(width=tf.shape(packed)[1]))
+    return blend_four(unpack_bytes(entries), *points.weights())
 
 
 def _pack(image: tf.Tensor) -> tf.Tensor:

@@ -47,9 +47,7 @@ def train(
         InputError: settings that do not fit the records, the backbone or the run's folder.
     """
     run_dir = files.path(training.run_dir)
-    source = pipeline.training_source(
-        inputs.records_dir, inputs.train_split, preprocessing, image_size=inputs.image_size, cache=inputs.cache
-    )
+    source = pipeline.training_source(inputs, preprocessing)
     val_split = (
         Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
         if inputs.val_split
@@ -167,7 +165,11 @@ def _train_epoch(run: _Run, stream: _Stream, epoch: int) -> float:
 
 
 def _augmented(run: _Run, *, first_epoch: int) -> _Stream:
-    """Yield one epoch after another without end, augmented on the replicas or on the host."""
+    """Yield one epoch after another without end, augmented on the replicas or on the host.
+
+    On the replicas unless the host was asked for, even where the processor is the only replica: the model fills all of
+    its cores, so that working ahead, as `ptxtf.batches` does there, would gain nothing.
+    """
     distribute = run.strategy.experimental_distribute_dataset
     if run.preprocessing.preprocess_on == "host":
         augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, first=first_epoch)

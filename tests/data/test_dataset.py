@@ -131,6 +131,21 @@ def test_a_missing_shard_is_named(records, tmp_path):
         ptxtf.data.examples(copy, "val")
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_hold_at_least_one_image(records, batch_size):
+    split = dataset.Split(records, "train")
+    calls = (split.steps, split.epochs, lambda size: split.batches(size, training=False))
+    for call in calls:
+        with pytest.raises(ValueError, match=f"expected batch_size of at least 1. Received: batch_size={batch_size}"):
+            call(batch_size)
+
+
+def test_images_have_no_negative_size(records):
+    for call in (ptxtf.data.examples, dataset.Split, lambda folder, _, **size: dataset.common_size(folder, **size)):
+        with pytest.raises(ValueError, match=r"expected image_size of 0 or more\. Received: image_size=-1"):
+            call(records, "val", image_size=-1)
+
+
 def test_fewer_images_than_a_batch_is_an_error(records):
     with pytest.raises(InputError, match=r"expected at least --batch_size=1000 images .* Received: "):
         dataset.Split(records, "train").steps(1000)

@@ -95,6 +95,12 @@ def test_without_overlap_every_dtype_comes_back_exactly():
     np.testing.assert_array_equal(stitched, masks)
 
 
+def test_one_patch_overlaps_nothing_whatever_the_stride():
+    masks = (photographs((8, 8)) > 0.5).astype(np.uint8)
+    patches = ops.extract_patches(masks, size=8, stride=3)
+    np.testing.assert_array_equal(ops.stitch_patches(patches, image_size=8, stride=3, window="gaussian"), masks)
+
+
 def test_patches_lie_row_by_row_and_end_in_zeros():
     images = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3, 1)
     patches = ops.extract_patches(images, size=2)[0, ..., 0].numpy()
@@ -197,6 +203,7 @@ def test_images_of_another_rank_or_unknown_size_are_refused():
             r"expected 3 x 3 = 9 patches for image_size=\(24, 24\), size=8",
         ),
         (np.zeros((1, 9, 8, 6, 1)), {"image_size": 24}, r"expected patches \[B, N, size, size, C\] with known sizes"),
+        (np.zeros((1, 9, 8, 8, 0)), {"image_size": 24}, r"expected patches \[B, N, size, size, C\]"),
         (np.zeros((9, 8, 8, 1)), {"image_size": 24}, r"expected patches \[B, N, size, size, C\]"),
         (np.zeros((1, 9, 8, 8, 1)), {"image_size": 24, "window": "hann"}, "expected window of 'uniform' or 'gaussian'"),
         (np.zeros((1, 9, 8, 8, 1)), {"image_size": (24, 7)}, "expected size in 1..7"),

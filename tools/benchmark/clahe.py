@@ -44,7 +44,7 @@ def _ptxtf(images: np.ndarray, *, xla: bool) -> Run:
 
     from ptxtf import ops
 
-    return timing.on_device(tf.function(ops.clahe, jit_compile=xla), tf.constant(images[..., np.newaxis]))
+    return timing.synchronised(tf.function(ops.clahe, jit_compile=xla), tf.constant(images[..., np.newaxis]))
 
 
 def _opencv(images: np.ndarray) -> Run:
@@ -113,7 +113,7 @@ def _keras(images: np.ndarray) -> Run:
     apply = tf.function(layer)
     # one by one: of a batch it makes gigabytes
     tensors = tf.unstack(tf.constant(images[:, np.newaxis, :, :, np.newaxis], tf.float32))
-    return lambda: [timing.on_device(apply, tensor)() for tensor in tensors]
+    return lambda: [timing.synchronised(apply, tensor)() for tensor in tensors]
 
 
 _PEERS = [

@@ -4,7 +4,7 @@ Each does what `ptxtf.batches` does: CLAHE (limit 2, 8 x 8 tiles), rotation up t
 brightness up to 15 %, pixels to 0..1. They use config.workers processes or threads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,8 @@ _LIMIT, _TILES, _DEGREES, _ZOOM, _BRIGHTNESS = 2.0, 8, 20.0, 0.1, 0.15
 _NPY_HEADER = 128
 """Bytes before the pixels in a .npy file (numpy's format, version 1, of short headers)."""
 
-Stream = Iterator[tuple[Any, Any]]
+Stream = Generator[tuple[Any, Any], None, None]
+"""Batches of images and masks without end, until it is closed."""
 
 
 class _Cases:

@@ -57,9 +57,9 @@ def _stitching(images: np.ndarray) -> dict[str, Run]:
     at_once = tf.function(lambda images: stitch(cut(images)), jit_compile=True)
     cut_alone, stitch_alone = (tf.function(function, jit_compile=True) for function in (cut, stitch))
     return {
-        "ptxtf, XLA, one function": timing.on_device(at_once, tensor),
+        "ptxtf, XLA, one function": timing.synchronised(at_once, tensor),
         # as with a real network between the two, which needs the patches themselves
-        "ptxtf, XLA, cut, then stitch": timing.on_device(lambda images: stitch_alone(cut_alone(images)), tensor),
+        "ptxtf, XLA, cut, then stitch": timing.synchronised(lambda images: stitch_alone(cut_alone(images)), tensor),
     }
 
 
@@ -105,8 +105,8 @@ def _cutting(images: np.ndarray) -> dict[str, Run]:
     theirs = tf.function(lambda images: tf.image.extract_patches(images, window, window, [1, 1, 1, 1], "VALID"))
     tensor = tf.constant(images)
     return {
-        "ptxtf, XLA": timing.on_device(ours, tensor),
-        "tf.image.extract_patches": timing.on_device(theirs, tensor),
+        "ptxtf, XLA": timing.synchronised(ours, tensor),
+        "tf.image.extract_patches": timing.synchronised(theirs, tensor),
     }
 
 

@@ -1,11 +1,10 @@
 """What a user of the benchmark can set; each field is a flag."""
 
 import dataclasses
-import typing
 from typing import Literal
 
 from ptxtf import files
-from ptxtf.config import setting
+from ptxtf.config import check_choices, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,7 @@ class BenchmarkConfig:
         for name, lowest in {**least, "step_size": 32}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"expected {name} of at least {lowest}. Received: {name}={getattr(self, name)}")
-        precisions = typing.get_args(typing.get_type_hints(type(self))["precision"])
-        if self.precision not in precisions:
-            raise ValueError(f"expected precision of {', '.join(precisions)}. Received: precision={self.precision!r}")
+        check_choices(self)
         for name in ("save", "picture"):
             target = getattr(self, name)
             if target and files.path(target).is_dir():

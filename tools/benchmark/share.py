@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from ptxtf import pipeline
-from ptxtf.config import PreprocessConfig
+from ptxtf.config import InputConfig, PreprocessConfig
 from ptxtf.data import dataset
 from tools.benchmark import model, timing
 from tools.benchmark.settings import BenchmarkConfig
@@ -20,7 +20,8 @@ _STEPS = 3
 def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
     """Print the times of both, and the host's share."""
     size = min(config.step_size, config.image_size)
-    source = pipeline.training_source(records, "train", PreprocessConfig(), image_size=size)
+    inputs = InputConfig(records_dir=str(records), image_size=size, batch_size=config.batch_size)
+    source = pipeline.training_source(inputs, PreprocessConfig())
     split = source.split
     for _ in split.batches(config.batch_size, training=True):
         pass  # decoded once, it is in memory from now on

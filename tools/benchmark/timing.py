@@ -11,7 +11,9 @@ Times = dict[str, list[float]]
 
 _WARM_UP = 2
 _SHORTEST_TURN = 0.05  # seconds
-_QUIET, _TICK, _PATIENCE = 0.1, 0.25, 60.0  # cores; seconds; seconds
+_QUIET = 0.1  # cores
+_TICK = 0.25  # seconds
+_PATIENCE = 60.0  # seconds
 
 
 def interleaved(competitors: Mapping[str, Callable[[], float]], *, turns: int, warm_up: int = _WARM_UP) -> Times:
@@ -52,32 +54,34 @@ def clocked(function: Callable[[], Any], *, items: int, repeat: bool = False) ->
 
 
 def settle() -> None:
-    """Wait until this process and its children hardly compute any more: what they work on ahead is done then."""
+    """Wait until this process and its descendants hardly compute any more, but no longer than a minute.
+
+    What they work on ahead is done then.
+    """
     used = _processor_seconds()
     for _ in range(int(_PATIENCE / _TICK)):
         time.sleep(_TICK)
         before, used = used, _processor_seconds()
-        if used - before < _QUIET * _TICK:
+        if sum(seconds - before.get(process, 0.0) for process, seconds in used.items()) < _QUIET * _TICK:
             return
 
 
-def _processor_seconds() -> float:
-    """Return what this process and its living children (where /proc lists them) have used, all threads together."""
-    own = os.times()
-    children = [file.read_text().split() for file in pathlib.Path("/proc/self/task").glob("*/children")]
-    return own.user + own.system + sum(_seconds_of(child) for listed in children for child in listed)
+def _processor_seconds() -> dict[str, float]:
+    """Return what this process and its living descendants have used, by process number, as /proc lists it (proc(5))."""
+    used: dict[str, float] = {}
+    pending = [str(os.getpid())]
+    while pending:
+        process = pathlib.Path("/proc", pending.pop())
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            pending += [child for file in process.glob("task/*/children") for child in file.read_text().split()]
+        except OSError:  # it has ended meanwhile
+            continue
+        used[process.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user, system
+    return used
 
 
-def _seconds_of(process: str) -> float:
-    """Return the processor seconds of a process by its number: fields 14 and 15 of /proc/N/stat, see proc(5)."""
-    try:
-        fields = pathlib.Path("/proc", process, "stat").read_text().rpartition(")")[2].split()
-    except OSError:  # it has ended meanwhile
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def on_device(function: Callable[..., Any], *inputs: Any) -> Callable[[], Any]:
+def synchronised(function: Callable[..., Any], *inputs: Any) -> Callable[[], Any]:
     """Return a call of a TensorFlow function that ends when its results are there: on a GPU the plain call does not."""
     import tensorflow as tf
 

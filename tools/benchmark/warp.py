@@ -80,7 +80,7 @@ def _ptxtf(inputs: _Inputs, *, xla: bool, levels: bool = False) -> Run:
         return moved, ops.warp_affine(masks, matrices, interpolation="nearest")
 
     images = np.rint(inputs.images * 255).astype(np.uint8) if levels else inputs.images
-    return timing.on_device(warp, *map(tf.constant, (images, inputs.masks, inputs.matrices)))
+    return timing.synchronised(warp, *map(tf.constant, (images, inputs.masks, inputs.matrices)))
 
 
 def _opencv(inputs: _Inputs) -> Run:
@@ -120,7 +120,7 @@ def _projective(inputs: _Inputs) -> Run:
         ]
 
     transforms = np.pad(inputs.xy.reshape(-1, 6), ((0, 0), (0, 2)))
-    return timing.on_device(warp, *map(tf.constant, (inputs.images, inputs.masks, transforms)))
+    return timing.synchronised(warp, *map(tf.constant, (inputs.images, inputs.masks, transforms)))
 
 
 def _keras(inputs: _Inputs) -> Run:
@@ -140,7 +140,7 @@ def _keras(inputs: _Inputs) -> Run:
             both = layer(both, training=True)
         return both["images"], both["segmentation_masks"]
 
-    return timing.on_device(warp, tf.constant(inputs.images), tf.constant(inputs.masks))
+    return timing.synchronised(warp, tf.constant(inputs.images), tf.constant(inputs.masks))
 
 
 def _kornia(inputs: _Inputs) -> Run:
