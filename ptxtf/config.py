@@ -191,11 +191,13 @@ class PreprocessConfig:
     )
     brightness: float = setting("largest change of brightness: 0.15 is ±15 %", 0.15)
     contrast: float = setting("largest change of contrast about the mean: 0.2 is ±20 %", 0.0)
-    gamma: float = setting("largest gamma: 0.5 is an exponent from 1/1.5 to 1.5", 0.0)
+    gamma: float = setting("largest change of a gamma exponent: 0.5 is 1/1.5 to 1.5", 0.0)
     blur_px: float = setting("largest Gaussian blur, sigma in pixels", 0.0)
     noise: float = setting("largest standard deviation of added noise, of a range of 0..1", 0.0)
     cutout: float = setting("largest side of a rectangle that is blackened, as a share of the image's", 0.0)
-    preprocess_on: Literal["device", "host"] = setting("where this stage runs; the numbers are the same", "device")
+    preprocess_on: Literal["device", "host"] = setting(
+        "where training images are augmented; the numbers are the same", "device"
+    )
 
     def __post_init__(self) -> None:
         check_choices(self)

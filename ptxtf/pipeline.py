@@ -25,7 +25,8 @@ class TrainingSource:
     Attributes:
         split: its batches are uint8, on the host.
         augment: what takes the time in it is compiled by XLA; see `preprocess.for_training`.
-        on_processor: augmenting is the processor's work: it was asked for, or there is no accelerator.
+        on_processor: augmenting is the processor's work: it was asked for, or there is no accelerator. `batches` then
+            augments ahead of the caller. (The training loop does so only where it was asked for.)
     """
 
     split: dataset.Split
@@ -44,9 +45,10 @@ class TrainingSource:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
         batches = self.split.epochs(batch_size, seed=seed, first=first)
-        return batches.map(self._augment_batch, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
+        return batches.map(self.augment_batch, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
 
-    def _augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Augment a batch of the split."""
         return self.augment(batch["image"], batch["mask"], batch["seed"])
 
 
@@ -81,18 +83,19 @@ def batches(
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Yield batches that are read by tf.data and preprocessed by one XLA-compiled function.
 
-    It runs on the accelerator where there is one, else on the processor, ahead of the caller.
+    It runs on the accelerator where there is one, else (or in training with preprocess_on="host") on the processor, in
+    training ahead of the caller.
 
     Args:
         directory: record directory made by tools.make_tfrecords.
         split: name of a split in dataset.json; several are joined by "+".
-        batch_size: images (in training, patches) per batch.
+        batch_size: images per batch; in training in patch mode, patches.
         training: shuffle, augment as the study did, drop the incomplete last batch, and never end; otherwise one pass
             in stored order, the last batch smaller.
         seed: seed of order and augmentation, 0..2**32 - 1.
         mode: "whole" images, or "patch": 128² patches. Without training a batch holds all N patches of `batch_size`
             images, row by row.
-        image_size: height and width in pixels; 0: as stored.
+        image_size: height and width in pixels, at least 32; 0: as stored.
         cache: what stays in memory in training, H * W * 9 / 8 bytes an image, as `ptxtf.config.InputConfig.cache`
             says; "none": nothing.
         **options: other fields of `ptxtf.config.PreprocessConfig`, as contrast=0.2.
@@ -151,7 +154,7 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
         yield from source.augmented(batch_size, seed=seed)
         return
     for batch in source.split.epochs(batch_size, seed=seed):
-        yield source.augment(batch["image"], batch["mask"], batch["seed"])
+        yield source.augment_batch(batch)
 
 
 def _inference_batches(host_batches: tf.data.Dataset, config: PreprocessConfig) -> _Pairs:
@@ -159,6 +162,6 @@ def _inference_batches(host_batches: tf.data.Dataset, config: PreprocessConfig) 
     for batch in host_batches:
         real = tf.math.count_nonzero(batch["image_id"] != "", dtype=tf.int32)
         images = prepare(batch["image"])
-        pieces = preprocess.piece_count(config, image_size=tuple(batch["image"].shape[1:3]))
+        each = preprocess.patches_per_image(config, image_size=tuple(batch["image"].shape[1:3]))
         masks = preprocess.cut(tf.cast(batch["mask"], tf.float32), config)
-        yield images[: real * pieces], masks[: real * pieces]
+        yield images[: real * each], masks[: real * each]

@@ -19,11 +19,9 @@ import tensorflow as tf
 from ptxtf import ops
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
-from ptxtf.ops.blur import REACH
-from ptxtf.ops.draws import uniforms
+from ptxtf.ops.blur import REACH, kernel_radius
+from ptxtf.ops.draws import Stream, uniforms
 from ptxtf.ops.grid import patch_count
-
-_STREAM = 3  # keeps the draw of the patch order apart from an example's other draws, see ops.draws
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """What `for_training` returns."""
@@ -45,9 +43,9 @@ def check_fits(config: PreprocessConfig, *, image_size: tuple[int, int]) -> None
             f"expected --tile_grid of no more tiles than an image of {image_size} has pixels. "
             f"Received: tile_grid={config.tile_grid}"
         )
-    if config.blur_px * REACH >= shorter - 0.5:
+    if kernel_radius(config.blur_px) >= shorter:
         raise InputError(
-            f"expected --blur_px below {(shorter - 0.5) / REACH}, to reach less far than the image size, {shorter}. "
+            f"expected --blur_px that reaches, {REACH:g} times as far, less than the image size, {shorter}. "
             f"Received: blur_px={config.blur_px}"
         )
 
@@ -121,8 +119,8 @@ def cut(images: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:
     return tf.reshape(patches, [-1, config.patch_size, config.patch_size, images.shape[-1]])
 
 
-def piece_count(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int:
-    """Return how many pieces `cut` makes of an image of this height and width."""
+def patches_per_image(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int:
+    """Return how many patches `cut` makes of an image of this height and width; 1 for whole images."""
     if config.mode == "whole":
         return 1
     rows, columns = (patch_count(length, size=config.patch_size, stride=config.patch_size) for length in image_size)
@@ -130,10 +128,10 @@ def piece_count(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int
 
 
 def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int, int]) -> tf.Tensor:
-    """Undo `cut`: return [B, *image_size, C] from what the network made of the pieces."""
+    """Undo `cut`: return [B, *image_size, C] from what the network made of the patches."""
     if config.mode == "whole":
         return outputs
-    patches = tf.reshape(outputs, [-1, piece_count(config, image_size=image_size), *outputs.shape[1:]])
+    patches = tf.reshape(outputs, [-1, patches_per_image(config, image_size=image_size), *outputs.shape[1:]])
     return ops.stitch_patches(patches, image_size=image_size)
 
 
@@ -181,8 +179,8 @@ def _grid_patches(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return each example's N patches of the grid in random order, images and masks [N, B, size, size, 1]."""
-    count = piece_count(config, image_size=(images.shape[1], images.shape[2]))
-    order = tf.argsort(uniforms(seeds, stream=_STREAM, count=count), axis=1)  # [B, N]
+    count = patches_per_image(config, image_size=(images.shape[1], images.shape[2]))
+    order = tf.argsort(uniforms(seeds, stream=Stream.PATCH_ORDER, count=count), axis=1)  # [B, N]
 
     def cut_in_order(pixels: tf.Tensor) -> tf.Tensor:
         patches = tf.gather(ops.extract_patches(pixels, size=config.patch_size), order, batch_dims=1)
@@ -199,7 +197,7 @@ def _random_patches(
         seeds,
         masks,
         size=config.patch_size,
-        count=piece_count(config, image_size=(images.shape[1], images.shape[2])),
+        count=patches_per_image(config, image_size=(images.shape[1], images.shape[2])),
         foreground_share=config.foreground_share,
     )
 

@@ -6,7 +6,6 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-import scipy.ndimage
 import tensorflow as tf
 
 import ptxtf
@@ -66,15 +65,13 @@ def test_a_rotation_of_90_degrees_is_numpy_s_either_way_round(rng):
 
 
 def test_image_and_mask_never_part(batch):
-    """A mask that is warped as an image, then rounded, is the mask that was warped as one."""
+    """Of a mask that is warped as an image, the nearest pixel, which a mask shows, has at least a quarter."""
     _, masks, seeds = batch
     config = PreprocessConfig(clahe=False, brightness=0.0)
-    images, truth = preprocess.for_training(config)(masks * 255, masks, seeds)
-    inside = scipy.ndimage.binary_erosion(truth[0, 0, ..., 0].numpy() > 0, iterations=2)
-    outside = ~scipy.ndimage.binary_dilation(truth[0, 0, ..., 0].numpy() > 0, iterations=2)
-    assert inside.sum() > 100
-    assert images[0, 0, ..., 0].numpy()[inside].min() > 0.99
-    assert images[0, 0, ..., 0].numpy()[outside].max() < 0.01
+    images, truth = (values.numpy()[0] for values in preprocess.for_training(config)(masks * 255, masks, seeds))
+    assert truth[0].sum() > 100
+    assert images[truth == 1].min() >= 0.25 - 1e-5
+    assert images[truth == 0].max() <= 0.75 + 1e-5
 
 
 def test_brightness_multiplies_within_its_range_and_is_clipped_once(batch):
@@ -285,7 +282,11 @@ def test_batches_of_patches_can_be_stitched_back(records):
     [
         ({"mode": "patch"}, "expected --patch_size up to the image size, 64. Received: patch_size=128"),
         ({"tile_grid": (8, 65)}, r"--tile_grid of no more tiles than an image of \(64, 64\) .*tile_grid=\(8, 65\)"),
-        ({"blur_px": 15.875}, "expected --blur_px below 15.875, .* the image size, 64. Received: blur_px=15.875"),
+        ({"blur_px": 15.8749999}, "expected --blur_px"),  # 15.875 as a float32
+        (
+            {"blur_px": 15.875},
+            r"expected --blur_px that reaches, .* less than the image size, 64\. Received: blur_px=15.875",
+        ),
     ],
 )
 @pytest.mark.parametrize("training", [True, False])

@@ -9,14 +9,14 @@ Values, once for all of them:
 - Chance comes in by `seeds`, int32 [B, 2], one per example, and an example's parameters depend on its own seed alone.
   A `draw_…` function turns seeds into parameters and another applies them, so that an image and its mask share them.
 
-- The same bits come out of every way to call them, but for `warp_affine` of float32 images (up to 1e-5 of their range),
-  `blur`, `adjust_contrast` and `adjust_gamma` (one pixel in 10**9 by one rounding), and `stitch_patches` where patches
-  overlap (one rounding).
+- On a processor the same bits come out of every way to call them, but for `warp_affine` of float32 images (up to 1e-6
+  of their range), `blur`, `adjust_contrast` and `adjust_gamma` (one pixel in 10**9 by one rounding, and further off in
+  TensorFlow before 2.21), and `stitch_patches` where patches overlap (one rounding).
 
-They take plain arguments and know no configuration, flag or file. Wrong values, dtypes and shapes raise `ValueError`,
-and options of a wrong type `TypeError`; what is known at run time only, `tf.errors.InvalidArgumentError`, or nothing
-under XLA, which cannot check. Modules without an operation of their own (`blend`, `checks`, `draws`, `grid`) hold what
-several share.
+They take plain arguments and know no configuration, flag or file. Wrong values, dtypes and shapes raise `ValueError`
+(`TypeError` where a number is no integer); what is known at run time only raises `tf.errors.InvalidArgumentError`, or
+nothing under XLA, which cannot check. Modules without an operation of their own (`blend`, `checks`, `draws`, `grid`)
+hold what several share.
 """
 
 from ptxtf.ops.affine import affine_matrices, draw_affine

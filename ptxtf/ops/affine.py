@@ -17,19 +17,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_lengths
-from ptxtf.ops.draws import uniforms
-
-_STREAM = 1  # of ptxtf.ops.draws: no other drawing function has this number
+from ptxtf.ops.draws import Stream, uniforms
 
 
 class AffineParameters(NamedTuple):
     """What `draw_affine` draws, by the names that `affine_matrices` takes it."""
 
-    rotation_radians: tf.Tensor
-    zoom: tf.Tensor
-    flip: tf.Tensor
-    shear_radians: tf.Tensor
-    shift: tf.Tensor
+    rotations_radians: tf.Tensor
+    zooms: tf.Tensor
+    flips: tf.Tensor
+    shears_radians: tf.Tensor
+    shifts: tf.Tensor
 
 
 def draw_affine(
@@ -52,8 +50,8 @@ def draw_affine(
         shift: largest shift along either axis as a share of the image's side, at least 0; uniform in either direction.
 
     Returns:
-        `AffineParameters`: rotation_radians float32 [B], zoom float32 [B], flip bool [B], shear_radians float32 [B] and
-        shift float32 [B, 2] (down, right), as `affine_matrices` takes them.
+        `AffineParameters`: rotations_radians float32 [B], zooms float32 [B], flips bool [B], shears_radians float32 [B]
+        and shifts float32 [B, 2] (down, right), as `affine_matrices` takes them.
 
     Raises:
         ValueError: the seeds are not int32 [B, 2], or an option is out of its range.
@@ -62,7 +60,7 @@ def draw_affine(
         >>> drawn = draw_affine(seeds, rotation_degrees=(0, 20), zoom=0.1, flip_probability=0.5)
         >>> matrices = affine_matrices(**drawn._asdict(), image_size=(512, 512))
     """
-    low, high = rotation_degrees
+    low, high = rotation_degrees if len(rotation_degrees) == 2 else (math.nan, math.nan)
     if not 0 <= low <= high < math.inf:
         raise ValueError(
             f"expected rotation_degrees (low, high), 0 <= low <= high. Received: rotation_degrees={rotation_degrees}"
@@ -75,38 +73,38 @@ def draw_affine(
         raise ValueError(f"expected 0 <= shear_degrees < 90. Received: shear_degrees={shear_degrees}")
     if not 0 <= shift < math.inf:
         raise ValueError(f"expected shift of at least 0. Received: shift={shift}")
-    drawn = uniforms(seeds, stream=_STREAM, count=7)
+    drawn = uniforms(seeds, stream=Stream.AFFINE, count=7)
     size, direction, scale, side, lean = tf.unstack(drawn[:, :5], axis=1)
     angles = math.radians(low) + math.radians(high - low) * size
     angles = tf.where(direction < 0.5, angles, -angles)
     return AffineParameters(
-        rotation_radians=tf.cast(angles, tf.float32),
-        zoom=tf.cast(1.0 + zoom * (2.0 * scale - 1.0), tf.float32),
-        flip=side < flip_probability,
-        shear_radians=tf.cast(math.radians(shear_degrees) * (2.0 * lean - 1.0), tf.float32),
-        shift=tf.cast(shift * (2.0 * drawn[:, 5:] - 1.0), tf.float32),
+        rotations_radians=tf.cast(angles, tf.float32),
+        zooms=tf.cast(1.0 + zoom * (2.0 * scale - 1.0), tf.float32),
+        flips=side < flip_probability,
+        shears_radians=tf.cast(math.radians(shear_degrees) * (2.0 * lean - 1.0), tf.float32),
+        shifts=tf.cast(shift * (2.0 * drawn[:, 5:] - 1.0), tf.float32),
     )
 
 
 def affine_matrices(
-    rotation_radians: tf.Tensor,
+    rotations_radians: tf.Tensor,
     *,
-    zoom: tf.Tensor,
-    flip: tf.Tensor,
+    zooms: tf.Tensor,
+    flips: tf.Tensor,
     image_size: tuple[int, int],
-    shear_radians: tf.Tensor | None = None,
-    shift: tf.Tensor | None = None,
+    shears_radians: tf.Tensor | None = None,
+    shifts: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Compose for each image: flip it left to right, shear it, rotate and enlarge it about its centre, and shift it.
 
     Args:
-        rotation_radians: float32 [B], the angles; positive is counter-clockwise as the viewer sees it.
-        zoom: float32 [B], factors over 0; more than 1 enlarges.
-        flip: bool [B], whether to mirror left to right.
+        rotations_radians: float32 [B], the angles; positive is counter-clockwise as the viewer sees it.
+        zooms: float32 [B], factors over 0; more than 1 enlarges.
+        flips: bool [B], whether to mirror left to right.
         image_size: (height, width) in pixels.
-        shear_radians: float32 [B], angles between -pi/2 and pi/2 by which vertical lines lean; positive moves what is
+        shears_radians: float32 [B], angles between -pi/2 and pi/2 by which vertical lines lean; positive moves what is
             below the centre to the right. None: no shear.
-        shift: float32 [B, 2], the way down and to the right as shares of height and width. None: no shift.
+        shifts: float32 [B, 2], the way down and to the right as shares of height and width. None: no shift.
 
     Returns:
         float32 [B, 2, 3], output to input coordinates, as `warp_affine` takes them.
@@ -115,16 +113,16 @@ def affine_matrices(
         ValueError: the parameters are not of one batch and of these shapes, or image_size is not two positive integers.
 
     Example:
-        >>> matrices = affine_matrices([0.1], zoom=[1.05], flip=[True], image_size=(512, 512))
+        >>> matrices = affine_matrices([0.1], zooms=[1.05], flips=[True], image_size=(512, 512))
     """
     # In float64: a compiler that fuses multiply and add then makes no difference after the rounding to float32.
-    angles, zoom = tf.cast(rotation_radians, tf.float64), tf.cast(zoom, tf.float64)
-    mirror = tf.cast(tf.where(tf.convert_to_tensor(flip, tf.bool), -1.0, 1.0), tf.float64)
-    slope = tf.zeros_like(angles) if shear_radians is None else tf.tan(tf.cast(shear_radians, tf.float64))
-    way = tf.zeros([2], tf.float64) if shift is None else tf.cast(shift, tf.float64)
+    angles, zooms = tf.cast(rotations_radians, tf.float64), tf.cast(zooms, tf.float64)
+    mirror = tf.cast(tf.where(tf.convert_to_tensor(flips, tf.bool), -1.0, 1.0), tf.float64)
+    slope = tf.zeros_like(angles) if shears_radians is None else tf.tan(tf.cast(shears_radians, tf.float64))
+    way = tf.zeros([2], tf.float64) if shifts is None else tf.cast(shifts, tf.float64)
     check_lengths(image_size, name="image_size", axes=("height", "width"))
-    _check_parameters([angles, zoom, mirror, slope], None if shift is None else way)
-    cosine, sine = tf.cos(angles) / zoom, tf.sin(angles) / zoom
+    _check_parameters([angles, zooms, mirror, slope], None if shifts is None else way)
+    cosine, sine = tf.cos(angles) / zooms, tf.sin(angles) / zooms
     down = tf.stack([cosine, sine], axis=-1)  # [B, 2]
     right = tf.stack([-sine, cosine], axis=-1) - slope[:, tf.newaxis] * down
     linear = tf.stack([down, right * mirror[:, tf.newaxis]], axis=1)  # [B, 2, 2]
@@ -133,12 +131,12 @@ def affine_matrices(
     return tf.cast(tf.concat([linear, offset[:, :, tf.newaxis]], axis=-1), tf.float32)
 
 
-def _check_parameters(parameters: Sequence[tf.Tensor], shift: tf.Tensor | None) -> None:
+def _check_parameters(parameters: Sequence[tf.Tensor], shifts: tf.Tensor | None) -> None:
     shapes = [parameter.shape for parameter in parameters]
     if any(shape.rank != 1 or not shape.is_compatible_with(shapes[0]) for shape in shapes):
         raise ValueError(
-            f"expected rotation_radians, zoom, flip and shear_radians of one shape [B]. "
+            f"expected rotations_radians, zooms, flips and shears_radians of one shape [B]. "
             f"Received: shapes={', '.join(map(str, shapes))}"
         )
-    if shift is not None and not shift.shape.is_compatible_with([shapes[0][0], 2]):
-        raise ValueError(f"expected shift [{shapes[0][0] or 'B'}, 2]. Received: shape={shift.shape}")
+    if shifts is not None and not shifts.shape.is_compatible_with([shapes[0][0], 2]):
+        raise ValueError(f"expected shifts [{shapes[0][0] or 'B'}, 2]. Received: shape={shifts.shape}")

@@ -39,5 +39,8 @@ def blend_four(neighbours: Sequence[tf.Tensor], down: tf.Tensor, right: tf.Tenso
 
 
 def unpack_bytes(packed: tf.Tensor) -> list[tf.Tensor]:
-    """Return the four bytes of each int32, the lowest first: four of int32 in 0..255 and the same shape."""
+    """Return the four bytes of each int32, the lowest first: four of int32 in 0..255 and the same shape.
+
+    A highest byte over 127 makes the integer negative and fills up with ones when shifted, which the mask takes away.
+    """
     return [tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, shift), 255) for shift in (0, 8, 16, 24)]

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_images, check_per_image
-from ptxtf.ops.draws import uniforms
+from ptxtf.ops.draws import Stream, uniforms
 
-_STREAM = 7  # of ptxtf.ops.draws: no other drawing function has this number
 REACH = 4.0
-"""How far a blur reaches, in sigmas, rounded to a whole pixel: SciPy's default. Images have to be larger."""
+"""How far a blur reaches, in sigmas, rounded to a whole pixel: SciPy's default."""
 
 
 def draw_blur(seeds: tf.Tensor, *, sigma_px: float) -> tf.Tensor:
@@ -35,7 +34,13 @@ def draw_blur(seeds: tf.Tensor, *, sigma_px: float) -> tf.Tensor:
     """
     if not 0 <= sigma_px < math.inf:
         raise ValueError(f"expected a finite sigma_px >= 0. Received: sigma_px={sigma_px}")
-    return tf.cast(sigma_px * uniforms(seeds, stream=_STREAM, count=1)[:, 0], tf.float32)
+    return tf.cast(sigma_px * uniforms(seeds, stream=Stream.BLUR, count=1)[:, 0], tf.float32)
+
+
+def kernel_radius(largest_sigma_px: float) -> int:
+    """Return how many pixels away the furthest neighbour is that a blur sums up."""
+    # As float32, which the largest sigma that is drawn may round up to.
+    return int(REACH * float(np.float32(largest_sigma_px)) + 0.5)
 
 
 def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) -> tf.Tensor:
@@ -67,15 +72,16 @@ def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) ->
     images, sigmas_px = tf.convert_to_tensor(images), tf.convert_to_tensor(sigmas_px)
     if not 0 <= largest_sigma_px < math.inf:
         raise ValueError(f"expected a finite largest_sigma_px >= 0. Received: largest_sigma_px={largest_sigma_px}")
-    # As float32, which the largest sigma that is drawn may round up to.
-    largest_sigma_px = float(np.float32(largest_sigma_px))
-    radius = int(REACH * largest_sigma_px + 0.5)
+    radius = kernel_radius(largest_sigma_px)
     _check_blur_arguments(images, sigmas_px, radius)
     tf.debugging.assert_equal(
-        tf.reduce_all((sigmas_px >= 0) & (sigmas_px <= largest_sigma_px)),
+        tf.reduce_all((sigmas_px >= 0) & (sigmas_px <= float(np.float32(largest_sigma_px)))),
         True,
         message=f"expected sigmas_px in 0..{largest_sigma_px}, the largest_sigma_px",
     )
+    message = f"expected images higher and wider than {radius} pixels, the kernel's radius"
+    with tf.control_dependencies([tf.debugging.assert_greater(tf.shape(images)[1:3], radius, message)]):
+        images = tf.identity(images)
     weights = _half_kernels(sigmas_px, radius)
     return _blur_along(_blur_along(images, weights, axis=1), weights, axis=2)
 

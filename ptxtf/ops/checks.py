@@ -15,6 +15,12 @@ def check_images(images: tf.Tensor, *dtypes: tf.DType) -> None:
         )
 
 
+def check_seeds(seeds: tf.Tensor) -> None:
+    """Raise ValueError unless seeds are int32 [B, 2]."""
+    if seeds.dtype != tf.int32 or seeds.shape.rank != 2 or seeds.shape[1] != 2:
+        raise ValueError(f"expected int32 seeds [B, 2]. Received: dtype={seeds.dtype.name}, shape={seeds.shape}")
+
+
 def check_per_image(
     values: tf.Tensor, images: tf.Tensor, *, name: str, dtype: tf.DType = tf.float32, shape: tuple[int, ...] = ()
 ) -> None:

@@ -8,9 +8,7 @@ A rectangle is (top, left, height, width) in pixels; an image and its mask can s
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_fill_value, check_images, check_lengths, check_per_image
-from ptxtf.ops.draws import uniforms
-
-_STREAM = 8  # of ptxtf.ops.draws: no other drawing function has this number
+from ptxtf.ops.draws import Stream, uniforms
 
 
 def draw_cutout(seeds: tf.Tensor, *, image_size: tuple[int, int], largest_share: float) -> tf.Tensor:
@@ -40,7 +38,7 @@ def draw_cutout(seeds: tf.Tensor, *, image_size: tuple[int, int], largest_share:
     check_lengths(image_size, name="image_size", axes=("height", "width"))
     if not 0 <= largest_share <= 1:
         raise ValueError(f"expected largest_share in 0..1. Received: largest_share={largest_share}")
-    drawn = uniforms(seeds, stream=_STREAM, count=4)
+    drawn = uniforms(seeds, stream=Stream.CUTOUT, count=4)
     # A little more, as 0.29 * 100 is 28.999999999999996.
     largest = tf.constant([int(largest_share * length + 1e-6) for length in image_size], tf.float64)
     sides = tf.floor(drawn[:, :2] * (largest + 1.0))

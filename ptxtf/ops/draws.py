@@ -5,16 +5,34 @@ Flows in: seeds, int32 [B, 2]. Flows out: float64 [B, count] in [0, 1).
 An example's numbers depend on its own seed and the stream alone: not on its batch, nor on whether the code is compiled.
 """
 
+import enum
+
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_seeds
 
-def uniforms(seeds: tf.Tensor, *, stream: int, count: int) -> tf.Tensor:
+
+@enum.unique
+class Stream(enum.IntEnum):
+    """Who draws: with the same seeds, two of them draw different numbers."""
+
+    AFFINE = 1
+    BRIGHTNESS = 2
+    PATCH_ORDER = 3
+    CONTRAST = 4
+    GAMMA = 5
+    NOISE = 6
+    BLUR = 7
+    CUTOUT = 8
+    CORNERS = 9
+
+
+def uniforms(seeds: tf.Tensor, *, stream: Stream, count: int) -> tf.Tensor:
     """Draw `count` independent uniform numbers for each example.
 
     Args:
         seeds: int32 [B, 2], one seed per example.
-        stream: which numbers to draw. Two drawing functions with the same seeds need different streams, or they would
-            draw the same numbers.
+        stream: which numbers to draw.
         count: numbers per example.
 
     Returns:
@@ -24,14 +42,13 @@ def uniforms(seeds: tf.Tensor, *, stream: int, count: int) -> tf.Tensor:
         ValueError: the seeds are not int32 [B, 2].
 
     Example:
-        >>> angles, coins = tf.unstack(uniforms(seeds, stream=9, count=2), axis=1)
+        >>> angles, coins = tf.unstack(uniforms(seeds, stream=Stream.AFFINE, count=2), axis=1)
     """
     seeds = tf.convert_to_tensor(seeds)
-    if seeds.dtype != tf.int32 or seeds.shape.rank != 2 or seeds.shape[1] != 2:
-        raise ValueError(f"expected int32 seeds [B, 2]. Received: dtype={seeds.dtype.name}, shape={seeds.shape}")
+    check_seeds(seeds)
 
     def bits(seed: tf.Tensor) -> tf.Tensor:
-        seed = tf.random.fold_in(seed, stream, alg="philox")
+        seed = tf.random.fold_in(seed, int(stream), alg="philox")
         # As integers: the float draw of the same seed is another one under XLA than without.
         return tf.random.stateless_uniform([count], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")
 

@@ -12,12 +12,7 @@ import math
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_images, check_per_image
-from ptxtf.ops.draws import uniforms
-
-# Streams of ptxtf.ops.draws: no other drawing function has one of these numbers.
-_BRIGHTNESS_STREAM = 2
-_CONTRAST_STREAM = 4
-_GAMMA_STREAM = 5
+from ptxtf.ops.draws import Stream, uniforms
 
 
 def to_unit_range(images: tf.Tensor) -> tf.Tensor:
@@ -60,7 +55,7 @@ def draw_brightness(seeds: tf.Tensor, *, brightness: float) -> tf.Tensor:
     """
     if not 0 <= brightness < 1:
         raise ValueError(f"expected 0 <= brightness < 1. Received: brightness={brightness}")
-    return tf.cast(1.0 + brightness * _signed_shares(seeds, _BRIGHTNESS_STREAM), tf.float32)
+    return tf.cast(1.0 + brightness * _signed_shares(seeds, Stream.BRIGHTNESS), tf.float32)
 
 
 def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -103,7 +98,7 @@ def draw_contrast(seeds: tf.Tensor, *, contrast: float) -> tf.Tensor:
     """
     if not 0 <= contrast < 1:
         raise ValueError(f"expected 0 <= contrast < 1. Received: contrast={contrast}")
-    return tf.cast(1.0 + contrast * _signed_shares(seeds, _CONTRAST_STREAM), tf.float32)
+    return tf.cast(1.0 + contrast * _signed_shares(seeds, Stream.CONTRAST), tf.float32)
 
 
 def adjust_contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -155,7 +150,7 @@ def draw_gamma(seeds: tf.Tensor, *, gamma: float) -> tf.Tensor:
     """
     if not 0 <= gamma < math.inf:
         raise ValueError(f"expected a finite gamma >= 0. Received: gamma={gamma}")
-    return tf.cast(tf.exp(math.log1p(gamma) * _signed_shares(seeds, _GAMMA_STREAM)), tf.float32)
+    return tf.cast(tf.exp(math.log1p(gamma) * _signed_shares(seeds, Stream.GAMMA)), tf.float32)
 
 
 def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
@@ -183,6 +178,6 @@ def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(images, tf.float64) ** by_image, tf.float32)
 
 
-def _signed_shares(seeds: tf.Tensor, stream: int) -> tf.Tensor:
+def _signed_shares(seeds: tf.Tensor, stream: Stream) -> tf.Tensor:
     """Return float64 [B], uniform in -1..1."""
     return 2.0 * uniforms(seeds, stream=stream, count=1)[:, 0] - 1.0

@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_images, check_lengths
-from ptxtf.ops.draws import uniforms
+from ptxtf.ops.draws import Stream, uniforms
 
-_STREAM = 6  # of ptxtf.ops.draws: no other drawing function has this number
 _BITS = 16  # per pixel: half of what one uniform number has
 
 
@@ -47,7 +46,7 @@ def draw_noise(seeds: tf.Tensor, *, noise: float, image_shape: tuple[int, int, i
         raise ValueError(f"expected a finite noise >= 0. Received: noise={noise}")
     check_lengths(image_shape, name="image_shape", axes=("height", "width", "channels"))
     values = math.prod(image_shape)
-    drawn = uniforms(seeds, stream=_STREAM, count=1 + -(-values // 2))
+    drawn = uniforms(seeds, stream=Stream.NOISE, count=1 + -(-values // 2))
     deviations, normal = noise * drawn[:, :1], tf.gather(_normal_quantiles(), _halves(drawn[:, 1:])[:, :values])
     # In float64, which the standard deviations fill: their product rounds the same way whatever it is fused with.
     pixels = tf.cast(deviations * tf.cast(normal, tf.float64), tf.float32)

@@ -11,12 +11,14 @@ rows. XLA copies such pieces at memory speed, where `tf.image.extract_patches` b
 """
 
 import math
+import numbers
 import operator
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from ptxtf.ops.checks import check_lengths
 from ptxtf.ops.grid import checked_size, covered_length, patch_count
 
 
@@ -85,7 +87,9 @@ def stitch_patches(
         raise ValueError(f"expected patches [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
     if window not in ("uniform", "gaussian"):
         raise ValueError(f"expected window of 'uniform' or 'gaussian'. Received: window={window!r}")
-    height, width = (operator.index(length) for length in np.broadcast_to(image_size, 2).tolist())
+    sides = (image_size, image_size) if isinstance(image_size, numbers.Integral) else image_size
+    check_lengths(sides, name="image_size", axes=("height", "width"))
+    height, width = map(operator.index, sides)
     size, channels = patches.shape[3:]
     size, stride = checked_size((height, width), size, stride)
     rows, columns = (patch_count(length, size=size, stride=stride) for length in (height, width))
@@ -108,12 +112,17 @@ def _int32(indices: np.ndarray) -> tf.Tensor:
 
 
 def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, window: str) -> tf.Tensor:
-    """Blend the patches of each row of the grid into a band: [B, N, size, size, C] -> [B, rows * size, W * C]."""
+    """Blend the patches of each row of the grid into a band, W wide as the grid covers it.
+
+    [B, N, size, size, C] -> [B, rows * size, W * C].
+    """
     size, channels = patches.shape[3:]
     piece = math.gcd(size, stride)
     in_patch = size // piece  # pieces in a row of a patch
-    # Not -1: with another number of patches than the grid has, known at run time only, images would be mixed.
-    batch = tf.shape(patches)[0]
+    # With another number of patches than the grid has, known at run time only, images would be mixed.
+    message = f"expected {rows * columns} patches of each image"
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(patches)[1], rows * columns, message)]):
+        batch = tf.shape(patches)[0]
     pieces = tf.reshape(patches, [batch, rows * columns * size * in_patch, piece * channels])
     first_pieces = (np.arange(rows)[:, np.newaxis] * columns * size + np.arange(size)) * in_patch  # [rows, size]
     bands = []
@@ -126,7 +135,7 @@ def _join_columns(patches: tf.Tensor, *, rows: int, columns: int, stride: int, w
 
 
 def _join_rows(bands: tf.Tensor, *, rows: int, size: int, stride: int, window: str) -> tf.Tensor:
-    """Blend bands into images: [B, rows * size, W * C] -> [B, H, W * C]."""
+    """Blend bands into images, H high as the grid covers it: [B, rows * size, W * C] -> [B, H, W * C]."""
     return tf.add_n(
         [
             _weighted(tf.gather(bands, _int32(patch * size + offset), axis=1), weights[:, np.newaxis])
@@ -140,12 +149,15 @@ def _weighted(values: tf.Tensor, weights: np.ndarray) -> tf.Tensor:
 
 
 def _coverings(count: int, size: int, stride: int, window: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield, until all patches are named that cover a pixel, for each pixel along an axis one that does.
+    """Yield layers, in each of which every pixel along an axis has one patch that covers it; together they have all.
+
+    Of 2 patches of size 4 at stride 2, pixels 0 to 5 have patches 0 0 1 1 1 1 in the first layer and 0 0 0 0 1 1 in the
+    second. Where a pixel has fewer patches than others, one comes again with a share of 0: so what is not a number in a
+    patch stays within the patch.
 
     Yields:
-        three arrays of covered pixels' length: number of the patch, the pixel's offset in it, and the patch's share of
-        the pixel, float32; a pixel's shares sum to 1. Where a pixel has fewer patches than others one is named again
-        with a share of 0: so what is not a number in a patch stays within the patch.
+        For each layer three arrays as long as the covered pixels: number of the patch, the pixel's offset in it, and
+        the patch's share of the pixel, float32. A pixel's shares sum to 1 over the layers.
     """
     window_weights = _window(size, window)
     pixels = np.arange(covered_length(count, size=size, stride=stride))

@@ -7,11 +7,13 @@ A small lesion fills few pixels, and patches at uniform places nearly always mis
 (`draw_corners`) apart from cutting them (`crop_patches`), so that an image and its mask share the places.
 """
 
+import operator
+
 import tensorflow as tf
 
-from ptxtf.ops.draws import uniforms
-
-_STREAM = 9  # of ptxtf.ops.draws: no other drawing function has this number
+from ptxtf.ops.checks import check_seeds
+from ptxtf.ops.draws import Stream, uniforms
+from ptxtf.ops.grid import checked_size
 
 
 def draw_corners(seeds: tf.Tensor, masks: tf.Tensor, *, size: int, count: int, foreground_share: float) -> tf.Tensor:
@@ -41,7 +43,7 @@ def draw_corners(seeds: tf.Tensor, masks: tf.Tensor, *, size: int, count: int, f
     """
     seeds, masks = tf.convert_to_tensor(seeds), tf.convert_to_tensor(masks)
     _check_draw_arguments(seeds, masks, size, count, foreground_share)
-    drawn = uniforms(seeds, stream=_STREAM, count=4 * count)
+    drawn = uniforms(seeds, stream=Stream.CORNERS, count=4 * count)
     coins, pixel_shares, *place_shares = tf.unstack(tf.reshape(drawn, [-1, 4, count]), axis=1)  # four of [B, count]
     is_foreground = masks[..., 0] > 0
     in_rows = tf.reduce_sum(tf.cast(is_foreground, tf.int32), axis=2)  # [B, H]
@@ -94,6 +96,7 @@ def crop_patches(images: tf.Tensor, corners: tf.Tensor, *, size: int) -> tf.Tens
 
 
 def _check_draw_arguments(seeds: tf.Tensor, masks: tf.Tensor, size: int, count: int, foreground_share: float) -> None:
+    check_seeds(seeds)
     shape = masks.shape
     if masks.dtype not in (tf.uint8, tf.float32) or shape.rank != 4 or None in shape[1:3] or shape[3] != 1:
         raise ValueError(
@@ -102,9 +105,8 @@ def _check_draw_arguments(seeds: tf.Tensor, masks: tf.Tensor, size: int, count: 
         )
     if not shape[:1].is_compatible_with(seeds.shape[:1]):
         raise ValueError(f"expected a mask for each of {seeds.shape[0]} seeds. Received: shape={shape}")
-    if not 1 <= size <= min(shape[1:3]):
-        raise ValueError(f"expected size in 1..{min(shape[1:3])}, the image's shorter side. Received: size={size}")
-    if count < 1:
+    checked_size(tuple(shape[1:3]), size, None)
+    if operator.index(count) < 1:
         raise ValueError(f"expected count of at least 1. Received: count={count}")
     if not 0 <= foreground_share <= 1:
         raise ValueError(f"expected foreground_share in 0..1. Received: foreground_share={foreground_share}")
@@ -113,7 +115,7 @@ def _check_draw_arguments(seeds: tf.Tensor, masks: tf.Tensor, size: int, count: 
 def _check_crop_arguments(images: tf.Tensor, corners: tf.Tensor, size: int) -> None:
     if images.shape.rank != 4:
         raise ValueError(f"expected images [B, H, W, C]. Received: shape={images.shape}")
-    if size < 1 or any(length is not None and length < size for length in images.shape[1:3]):
+    if operator.index(size) < 1 or any(length is not None and length < size for length in images.shape[1:3]):
         raise ValueError(f"expected size from 1 to the images' sides, {images.shape[1:3]}. Received: size={size}")
     shape = corners.shape
     if corners.dtype != tf.int32 or shape.rank != 3 or not shape.is_compatible_with([images.shape[0], None, 2]):

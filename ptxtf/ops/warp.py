@@ -209,7 +209,10 @@ def _read_nearest(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
 
 
 def _read_four(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
-    """Blend the four pixels around each position: float32 [H + 4, W + 4] -> [H, W]."""
+    """Blend the four pixels around each position: float32 [H + 4, W + 4] -> [H, W].
+
+    Not by `blend_four`, which takes no negative numbers.
+    """
     width = tf.shape(image)[1]
     pixels, indices = tf.reshape(image, [-1]), points.indices(width=width)
     upper_left, upper_right, lower_left, lower_right = (
@@ -229,7 +232,7 @@ def _read_packed(image: tf.Tensor, points: _SamplingPoints) -> tf.Tensor:
 
 
 def _pack(image: tf.Tensor) -> tf.Tensor:
-    """Put each pixel with its right, lower and lower right neighbours into the bytes of an integer.
+    """Put each pixel with its right, lower and lower right neighbours into the bytes of an integer, lowest first.
 
     uint8 [h, w] -> int32 [h - 1, w - 1].
     """

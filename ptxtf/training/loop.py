@@ -55,7 +55,7 @@ def train(
     )
     inputs = dataclasses.replace(inputs, image_size=source.split.image_size)  # run.flags tells what "as stored" was
     settings = rundir.Settings(inputs, preprocessing, network, training)
-    steps_per_batch = preprocess.piece_count(preprocessing, image_size=(inputs.image_size, inputs.image_size))
+    steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
     steps_per_epoch = source.split.steps(inputs.batch_size) * steps_per_batch
 
     keras.utils.set_random_seed(training.seed)
@@ -81,8 +81,8 @@ def train(
     rundir.write_flags(run_dir, settings)
     run = _Run(inputs, preprocessing, training.seed, source, val_split, steps_per_epoch, strategy, functions)
     with readable(inputs.records_dir):
-        wanted = val_split if training.overlays else None
-        cases = watch.choose_cases(wanted, training.overlays, inputs.batch_size) if wanted else None
+        watched = val_split and training.overlays
+        cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if watched else None
     events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
     stream = _augmented(run, first_epoch=state.epoch)

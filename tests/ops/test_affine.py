@@ -17,7 +17,7 @@ def photographs(batch: int = 3, size: tuple[int, int] = SIZE, channels: int = 2)
 
 
 def turned(degrees: float, *, zoom: float = 1.0, flip: bool = False, size: tuple[int, int] = SIZE) -> tf.Tensor:
-    return ops.affine_matrices([np.float32(np.radians(degrees))], zoom=[zoom], flip=[flip], image_size=size)
+    return ops.affine_matrices([np.float32(np.radians(degrees))], zooms=[zoom], flips=[flip], image_size=size)
 
 
 @settings(deadline=None, max_examples=20, derandomize=True)
@@ -57,7 +57,7 @@ def test_zoom_above_one_enlarges_about_the_centre():
 
 def test_shift_moves_down_and_to_the_right_by_shares_of_the_sides():
     images = photographs(1, (8, 10), 1)
-    matrices = ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shift=[[0.25, -0.1]], image_size=(8, 10))
+    matrices = ops.affine_matrices([0.0], zooms=[1.0], flips=[False], shifts=[[0.25, -0.1]], image_size=(8, 10))
     moved = ops.warp_affine(images, matrices).numpy()
     np.testing.assert_allclose(moved[:, 2:, :-1], images[:, :-2, 1:], atol=1e-6)
     assert not moved[:, :2].any()
@@ -68,7 +68,7 @@ def test_shear_leans_vertical_lines_by_its_angle():
     images = np.zeros((1, 9, 9, 1), np.float32)
     images[0, :, 4] = 1
     lean = np.float32(np.arctan(0.5))  # half a pixel to the right for each one down
-    matrices = ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shear_radians=[lean], image_size=(9, 9))
+    matrices = ops.affine_matrices([0.0], zooms=[1.0], flips=[False], shears_radians=[lean], image_size=(9, 9))
     moved = ops.warp_affine(images, matrices).numpy()[0, ..., 0]
     centres = (moved * np.arange(9)).sum(axis=1) / moved.sum(axis=1)
     np.testing.assert_allclose(centres, 4 + 0.5 * (np.arange(9) - 4), atol=1e-5)
@@ -76,8 +76,8 @@ def test_shear_leans_vertical_lines_by_its_angle():
 
 def test_shear_comes_before_rotation_and_shift_comes_last():
     images = photographs(1, (9, 9), 1)
-    everything = {"zoom": [1.0], "image_size": (9, 9), "flip": [True], "shear_radians": [np.float32(0.3)]}
-    together = ops.affine_matrices([np.float32(np.pi / 2)], **everything, shift=[[0.0, 1 / 9]])
+    everything = {"zooms": [1.0], "image_size": (9, 9), "flips": [True], "shears_radians": [np.float32(0.3)]}
+    together = ops.affine_matrices([np.float32(np.pi / 2)], **everything, shifts=[[0.0, 1 / 9]])
     leant = ops.affine_matrices([0.0], **everything)
     turned_back = np.rot90(ops.warp_affine(images, leant, fill_value=0.5)[0])
     expected = np.roll(turned_back, 1, axis=1)[:, 1:]
@@ -86,32 +86,32 @@ def test_shear_comes_before_rotation_and_shift_comes_last():
 
 def test_matrices_are_the_same_under_xla():
     angles = np.linspace(-1, 1, 50).astype(np.float32)
-    zoom, flip = np.linspace(0.8, 1.2, 50).astype(np.float32), np.arange(50) % 2 == 0
+    zooms, flips = np.linspace(0.8, 1.2, 50).astype(np.float32), np.arange(50) % 2 == 0
 
-    def compose(angles, zoom, flip):
-        return ops.affine_matrices(angles, zoom=zoom, flip=flip, image_size=(512, 400))
+    def compose(angles, zooms, flips):
+        return ops.affine_matrices(angles, zooms=zooms, flips=flips, image_size=(512, 400))
 
-    compiled = tf.function(compose, jit_compile=True)(angles, zoom, flip)
-    np.testing.assert_array_equal(compiled, compose(angles, zoom, flip))
+    compiled = tf.function(compose, jit_compile=True)(angles, zooms, flips)
+    np.testing.assert_array_equal(compiled, compose(angles, zooms, flips))
 
 
 def test_wrong_matrix_arguments_are_refused():
     with pytest.raises(
         ValueError,
-        match=r"expected .* and shear_radians of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\), \(1,\)",
+        match=r"expected .* and shears_radians of one shape \[B\]. Received: shapes=\(1,\), \(\), \(1,\), \(1,\)",
     ):
-        ops.affine_matrices([0.0], zoom=1.0, flip=[False], image_size=(4, 4))
+        ops.affine_matrices([0.0], zooms=1.0, flips=[False], image_size=(4, 4))
     with pytest.raises(
         ValueError,
-        match=r"expected .* and shear_radians of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\), \(2,\)",
+        match=r"expected .* and shears_radians of one shape \[B\]. Received: shapes=\(2,\), \(1,\), \(1,\), \(2,\)",
     ):
-        ops.affine_matrices([0.0, 1.0], zoom=[1.0], flip=[False], image_size=(4, 4))
-    with pytest.raises(ValueError, match=r"expected shift \[1, 2\]\. Received: shape=\(2,\)"):
-        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], shift=[0.1, 0.1], image_size=(4, 4))
+        ops.affine_matrices([0.0, 1.0], zooms=[1.0], flips=[False], image_size=(4, 4))
+    with pytest.raises(ValueError, match=r"expected shifts \[1, 2\]\. Received: shape=\(2,\)"):
+        ops.affine_matrices([0.0], zooms=[1.0], flips=[False], shifts=[0.1, 0.1], image_size=(4, 4))
     with pytest.raises(ValueError, match=r"expected image_size \(height, width\).*Received: image_size=\(0, 4\)"):
-        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(0, 4))
+        ops.affine_matrices([0.0], zooms=[1.0], flips=[False], image_size=(0, 4))
     with pytest.raises(ValueError, match=r"positive integers\. Received: image_size=\(None, 4\)"):
-        ops.affine_matrices([0.0], zoom=[1.0], flip=[False], image_size=(None, 4))
+        ops.affine_matrices([0.0], zooms=[1.0], flips=[False], image_size=(None, 4))
 
 
 def seeds(count: int) -> np.ndarray:
@@ -126,22 +126,24 @@ def draw(batch_seeds):
 
 
 def test_draws_have_the_distributions_asked_for():
-    rotation_radians, zoom, flip, shear_radians, shift = (drawn.numpy() for drawn in tf.function(draw)(seeds(3000)))
-    degrees = np.degrees(rotation_radians)
+    rotations_radians, zooms, flips, shears_radians, shifts = (
+        drawn.numpy() for drawn in tf.function(draw)(seeds(3000))
+    )
+    degrees = np.degrees(rotations_radians)
     assert stats.kstest(np.abs(degrees), stats.uniform(5, 15).cdf).pvalue > 0.01
-    assert stats.kstest(zoom, stats.uniform(0.9, 0.2).cdf).pvalue > 0.01
+    assert stats.kstest(zooms, stats.uniform(0.9, 0.2).cdf).pvalue > 0.01
     assert np.mean(degrees > 0) == pytest.approx(0.5, abs=0.03)
-    assert np.mean(flip) == pytest.approx(0.25, abs=0.03)
-    assert stats.kstest(np.degrees(shear_radians), stats.uniform(-8, 16).cdf).pvalue > 0.01
-    assert [stats.kstest(way, stats.uniform(-0.2, 0.4).cdf).pvalue > 0.01 for way in shift.T] == [True, True]
+    assert np.mean(flips) == pytest.approx(0.25, abs=0.03)
+    assert stats.kstest(np.degrees(shears_radians), stats.uniform(-8, 16).cdf).pvalue > 0.01
+    assert [stats.kstest(way, stats.uniform(-0.2, 0.4).cdf).pvalue > 0.01 for way in shifts.T] == [True, True]
 
 
 def test_draws_are_independent_of_each_other():
     drawn = tf.function(draw)(seeds(3000))
     brightness = tf.function(lambda s: ops.draw_brightness(s, brightness=0.1))(seeds(3000))
     size, sign = np.abs(drawn[0]), np.sign(drawn[0])
-    flips, shift = drawn.flip.numpy().astype(float), drawn.shift.numpy().T
-    correlations = np.corrcoef([size, sign, drawn.zoom, flips, drawn.shear_radians, *shift, brightness])
+    flips, shifts = drawn.flips.numpy().astype(float), drawn.shifts.numpy().T
+    correlations = np.corrcoef([size, sign, drawn.zooms, flips, drawn.shears_radians, *shifts, brightness])
     assert np.abs(correlations - np.eye(8)).max() < 0.07  # four standard errors of 3000 independent pairs
 
 
@@ -163,7 +165,7 @@ def test_an_example_draws_by_its_own_seed_alone():
 def test_nothing_is_drawn_from_ranges_of_one_value():
     drawn = ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=0)
     assert [np.unique(values).tolist() for values in drawn] == [[0.0], [1.0], [False], [0.0], [0.0]]
-    assert np.all(ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=1).flip)
+    assert np.all(ops.draw_affine(seeds(50), rotation_degrees=(0, 0), zoom=0, flip_probability=1).flips)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pathlib
+import re
 import sys
 
 import pytest
@@ -40,6 +41,13 @@ def test_options_are_keyword_only_and_data_have_no_defaults(function):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             assert "Tensor" in str(parameter.annotation), f"{parameter.name} is an option and must be keyword-only"
             assert parameter.default is inspect.Parameter.empty
+
+
+@by_name
+def test_tensors_are_batched_and_named_in_the_plural(function):
+    for parameter in inspect.signature(function).parameters.values():
+        if "Tensor" in str(parameter.annotation) and parameter.name != "noise":
+            assert re.sub("_(radians|px)$", "", parameter.name).endswith(("s", "matrices")), parameter.name
 
 
 @by_name

@@ -172,7 +172,7 @@ def test_grids_that_do_not_fit_are_refused(options, message):
 def test_as_many_patches_as_the_grid_has_are_needed_at_run_time_too():
     spec = tf.TensorSpec((None, None, 4, 4, 1), tf.float32)
     stitch = tf.function(lambda patches: ops.stitch_patches(patches, image_size=8, stride=2), input_signature=[spec])
-    with pytest.raises(tf.errors.InvalidArgumentError):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected 9 patches of each image"):
         stitch(np.zeros((1, 18, 4, 4, 1), np.float32))  # of two images
 
 

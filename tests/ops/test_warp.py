@@ -42,7 +42,7 @@ def test_every_pixel_equals_scipy(fill_mode, scipy_mode, interpolation, order):
 
 def test_large_images_are_as_exact():
     images = photographs(1, (512, 512), 1)
-    matrices = ops.affine_matrices([0.3], zoom=[1.07], flip=[True], image_size=(512, 512)).numpy()
+    matrices = ops.affine_matrices([0.3], zooms=[1.07], flips=[True], image_size=(512, 512)).numpy()
     expected = scipy_warp(images, matrices, order=1, mode="grid-constant")
     np.testing.assert_allclose(ops.warp_affine(images, matrices), expected, rtol=0, atol=1e-5)
 

@@ -5,7 +5,7 @@ For example,
     python -m tools.benchmark clahe
 
 WHAT is one of: clahe, warp (image and mask), patches (cut and stitch), input (records to augmented batches, and the
-host's share of a training step), convert (DICOM to records, against the script that everybody writes), model (a
+input's share of a training step), convert (DICOM to records, against the script that everybody writes), model (a
 training step and a prediction). Peers come by `pip install 'ptxtf[bench]'`; one that is not installed is skipped.
 
 What is compared runs in turn, A B A B …, and the ratio of the medians is the figure to quote: single times on a shared

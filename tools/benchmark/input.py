@@ -32,7 +32,7 @@ _TITLES = {
 
 
 def run(config: BenchmarkConfig, report: Report) -> None:
-    """Print a table for each stored form, then the host's share of a training step; draw the picture."""
+    """Print a table for each stored form, then the input's share of a training step; draw the picture."""
     with tempfile.TemporaryDirectory() as folder:
         forms = stored.write(pathlib.Path(folder), config)
         if config.picture:

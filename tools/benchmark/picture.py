@@ -66,7 +66,7 @@ def _captions(seeds: np.ndarray, config: PreprocessConfig) -> list[tuple[str, st
     )
     brightness = ops.draw_brightness(tf.constant(seeds), brightness=config.brightness)
     captions = []
-    parameters = (drawn.rotation_radians, drawn.zoom, drawn.flip, brightness)
+    parameters = (drawn.rotations_radians, drawn.zooms, drawn.flips, brightness)
     for radians, zoom, flip, factor in zip(*(part.numpy() for part in parameters), strict=True):
         turn = f"{abs(np.degrees(radians)):.0f}° {'left' if radians > 0 else 'right'}"
         mirrored = "mirrored, " if flip else ""

@@ -18,7 +18,7 @@ _STEPS = 3
 
 
 def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
-    """Print the times of both, and the host's share."""
+    """Print the times of both, and the input's share."""
     size = min(config.step_size, config.image_size)
     inputs = InputConfig(records_dir=str(records), image_size=size, batch_size=config.batch_size)
     source = pipeline.training_source(inputs, PreprocessConfig())

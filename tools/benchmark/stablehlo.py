@@ -1,7 +1,8 @@
 """The compiled preprocessing as StableHLO text, with example inputs and what comes out of them.
 
 For each program NAME a folder gets NAME.stablehlo.mlir and NAME.npz: argument_0, argument_1 … in the order that the
-program takes them (constants that the compiler made arguments last), and result_0, result_1 …
+program takes them (constants that the compiler made arguments last), and result_0, result_1 … train_whole has the axis
+of steps inside, for which it makes a copy that training does not make.
 """
 
 import io

@@ -56,8 +56,8 @@ def _draw(config: BenchmarkConfig) -> _Inputs:
     spread = tf.linspace(-1.0, 1.0, config.batch_size + 2)[1:-1]
     matrices = ops.affine_matrices(
         spread * np.radians(_DEGREES),
-        zoom=1 + _ZOOM * spread[::-1],
-        flip=tf.range(config.batch_size) % 2 == 0,
+        zooms=1 + _ZOOM * spread[::-1],
+        flips=tf.range(config.batch_size) % 2 == 0,
         image_size=(config.image_size, config.image_size),
     )
     return _Inputs((images / 255).astype(np.float32), (images > 128).astype(np.uint8), matrices.numpy())
