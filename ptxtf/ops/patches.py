@@ -11,7 +11,6 @@ rows. XLA copies such pieces at memory speed, where `tf.image.extract_patches` b
 """
 
 import math
-import numbers
 import operator
 from collections.abc import Iterator
 
@@ -87,9 +86,7 @@ def stitch_patches(
         raise ValueError(f"expected patches [B, N, size, size, C] with known sizes. Received: shape={patches.shape}")
     if window not in ("uniform", "gaussian"):
         raise ValueError(f"expected window of 'uniform' or 'gaussian'. Received: window={window!r}")
-    sides = (image_size, image_size) if isinstance(image_size, numbers.Integral) else image_size
-    check_lengths(sides, name="image_size", axes=("height", "width"))
-    height, width = map(operator.index, sides)
+    height, width = _height_and_width(image_size)
     size, channels = patches.shape[3:]
     size, stride = checked_size((height, width), size, stride)
     rows, columns = (patch_count(length, size=size, stride=stride) for length in (height, width))
@@ -104,6 +101,12 @@ def stitch_patches(
     images = _join_rows(bands, rows=rows, size=size, stride=stride, window=window)
     images = tf.reshape(images, [-1, images.shape[1], images.shape[2] // channels, channels])
     return images[:, :height, :width]
+
+
+def _height_and_width(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else image_size
+    check_lengths(sides, name="image_size", axes=("height", "width"))
+    return operator.index(sides[0]), operator.index(sides[1])
 
 
 def _int32(indices: np.ndarray) -> tf.Tensor:

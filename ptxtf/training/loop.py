@@ -81,8 +81,11 @@ def train(
     rundir.write_flags(run_dir, settings)
     run = _Run(inputs, preprocessing, training.seed, source, val_split, steps_per_epoch, strategy, functions)
     with readable(inputs.records_dir):
-        watched = val_split and training.overlays
-        cases = watch.choose_cases(val_split, training.overlays, inputs.batch_size) if watched else None
+        cases = (
+            watch.choose_cases(val_split, training.overlays, inputs.batch_size)
+            if val_split and training.overlays
+            else None
+        )
     events = watch.Watch(run_dir, cases, logits_of)
     rows = history.read(run_dir, epochs=state.epoch)
     stream = _augmented(run, first_epoch=state.epoch)
