@@ -227,8 +227,18 @@ class ModelConfig:
     """The network."""
 
     backbone: str = setting("encoder: a name of ptxtf.models.BACKBONES", "resnet34")
-    weights: str = setting("encoder weights: imagenet, none, or a file", "imagenet")
-    decoder_filters: tuple[int, ...] = setting("filters of the five decoder blocks", (256, 128, 64, 32, 16))
+    weights: str = setting(
+        "encoder weights: imagenet, none, a file, or the folder of another run, whose encoder is taken", "imagenet"
+    )
+    decoder: Literal["unet", "unet_plus_plus", "fpn", "deeplab_v3plus"] = setting(
+        "what makes a mask of the encoder's features", "unet"
+    )
+    decoder_filters: tuple[int, ...] = setting(
+        "filters of the five blocks of unet and unet_plus_plus; the others have those of their papers",
+        (256, 128, 64, 32, 16),
+    )
+    upsampling: Literal["nearest", "transposed"] = setting("how unet enlarges: nearest pixel or learnt", "nearest")
+    attention: Literal["none", "scse"] = setting("scse: squeeze and excitation in the blocks of unet", "none")
     input_scaling: Literal["family", "paper"] = setting(
         "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
     )

@@ -19,6 +19,11 @@ from ptxtf.models.resnet import resnet34
 STRIDES = (2, 4, 8, 16, 32)
 
 
+def level(stride: int) -> str:
+    """Return the name of a stride's features: "P1" for 2 to "P5" for 32."""
+    return f"P{stride.bit_length() - 1}"
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageNetWeights:
     """A published weight file without the classifier: its URL and MD5 checksum."""
@@ -36,7 +41,7 @@ class Backbone:
         description: for people.
         build: builds the network without classifier and with random weights for RGB images of any size.
         taps: names of the layers whose outputs are taken at strides 2, 4, 8, 16 and 32.
-        scaling: a key of `ptxtf.models.layers.SCALINGS`, what the network expects of images in 0..1.
+        scaling: a key of `ptxtf.models.framing.SCALINGS`, what the network expects of images in 0..1.
         imagenet: where its ImageNet weights are; None: there are none.
         centre: convolve once more at stride 32, for networks that end in a pooling layer.
     """

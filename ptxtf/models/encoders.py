@@ -1,91 +1,110 @@
 """From a backbone to an encoder: a model that gives features at strides 2, 4, 8, 16 and 32.
 
-Flows in: images as the backbone expects them, float [B, H, W, C], H and W multiples of 32. Flows out: a list
-of features, finest first, each float [B, H/s, W/s, C_s].
+Flows in: images in 0..1, padded to multiples of 32, as `Encoder.feed` scales them. Flows out: features by name, "P1" at
+stride 2 to "P5" at stride 32, each float [B, H/s, W/s, C].
 
 Weights are loaded into the backbone as its constructor built it, since files name and order its layers; only then is
-it cut at the taps and rebuilt with fused batch normalization.
+it cut at the taps and rebuilt: with fused batch normalization, for grey images with a folded first convolution, and
+with holes in the last stage's convolutions where that is to stay at stride 16.
 """
 
 import dataclasses
+import difflib
+import functools
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from ptxtf.errors import InputError
-from ptxtf.models.backbones import BACKBONES, STRIDES, Backbone
+from ptxtf.models import atrous, framing
+from ptxtf.models.backbones import BACKBONES, STRIDES, Backbone, level
 from ptxtf.models.layers import FusedBatchNormalization
-from ptxtf.models.rebuild import rebuild
-from ptxtf.models.weights import fetch, load_weights
+from ptxtf.models.rebuild import Weights, rebuild
+from ptxtf.models.stem import fold
+from ptxtf.models.weights import fetch, is_saved_model, load_encoder, load_weights
 
 _PROBE_SIZE = 256  # px, for models of any image size; a multiple of all strides
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderOptions:
+    """How an encoder is to be.
+
+    Attributes:
+        channels: of the images, 1 or 3.
+        weights: "imagenet", None for random ones, or a file or folder as `ptxtf.models.segmenter` takes it.
+        precision: a Keras dtype policy; None: the global one, and a keras.Model's layers as they are.
+        input_scaling: a key of `ptxtf.models.framing.SCALINGS`; None: what the backbone was trained on, and 0..1 for a
+            keras.Model.
+        output_stride: of P5, 16 or 32.
+    """
+
+    channels: int = 1
+    weights: str | os.PathLike[str] | None = None
+    precision: str | None = None
+    input_scaling: str | None = None
+    output_stride: int = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
     """An encoder and how to use it.
 
-    Args:
-        model: images -> features at `strides`, finest first.
-        strides: in pixels; always 4, 8, 16 and 32, and 2 unless the backbone begins with larger patches.
-        scaling: a key of `ptxtf.models.layers.SCALINGS`.
+    Attributes:
+        model: images -> {"P1": ..., "P5": ...}; P1 is missing where the backbone begins with larger patches.
+        feed: images in 0..1, float32 [B, H, W, 1 or 3] -> what the model takes, from a nested model named "scale".
         centre: whether the decoder is to convolve once more at stride 32.
     """
 
     model: keras.Model
-    strides: tuple[int, ...]
-    scaling: str
+    feed: Callable[[keras.KerasTensor], keras.KerasTensor]
     centre: bool
 
 
-def named_encoder(name: str, *, weights: str | os.PathLike[str] | None, precision: str | None) -> Encoder:
+def named_encoder(name: str, options: EncoderOptions) -> Encoder:
     """Build the encoder of a row of `BACKBONES`.
 
-    Args:
-        name: a key of `BACKBONES`.
-        weights: "imagenet", None for random ones, or a file.
-        precision: a Keras dtype policy; None: the global one.
-
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name or the scaling is unknown.
         InputError: the weights cannot be had or do not fit.
     """
     if name not in BACKBONES:
-        raise ValueError(f"expected backbone of {', '.join(BACKBONES)}, or a keras.Model. Received: backbone={name!r}")
+        close = difflib.get_close_matches(name.lower(), BACKBONES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f"{hint}expected backbone of {', '.join(BACKBONES)}, or a keras.Model. Received: backbone={name!r}"
+        )
     row = BACKBONES[name]
     model = row.build()
-    if weights is not None:
-        path = _imagenet_file(name, row) if weights == "imagenet" else weights
+    if options.weights is not None and not is_saved_model(options.weights):
+        path = _imagenet_file(name, row) if options.weights == "imagenet" else options.weights
         load_weights(model, path, by_name=row.imagenet is not None and row.imagenet.by_name)
-    outputs = [model.get_layer(tap).output for tap in row.taps]
-    return Encoder(_cut(model, outputs, precision), STRIDES, row.scaling, row.centre)
+    pyramid = {level(stride): model.get_layer(tap).output for stride, tap in zip(STRIDES, row.taps, strict=True)}
+    return _cut(model, pyramid, options, scaling=row.scaling, centre=row.centre)
 
 
-def encoder_of(model: keras.Model, *, weights: str | os.PathLike[str] | None, precision: str | None) -> Encoder:
+def encoder_of(model: keras.Model, options: EncoderOptions) -> Encoder:
     """Make an encoder of any fully convolutional keras.Model, which is left as it is but for weights from a file.
 
     The taps are the last layers of each stride, or the model's `pyramid_outputs` where it has them (as KerasHub's do).
-
-    Args:
-        model: with one image input and a graph of layers.
-        weights: a file to load first; "imagenet" and None both keep what the model has.
-        precision: a Keras dtype policy for all of its layers; None: as they are.
+    The weights "imagenet" and None both keep what the model has.
 
     Raises:
         ValueError: no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
         InputError: the weights do not fit.
     """
-    if weights not in (None, "imagenet"):
-        load_weights(model, weights)
+    if options.weights not in (None, "imagenet") and not is_saved_model(options.weights):
+        load_weights(model, options.weights)
     by_stride = _outputs_by_stride(model)
     strides = tuple(stride for stride in STRIDES if stride in by_stride)
     if not set(STRIDES[1:]) <= set(strides):
         raise ValueError(
             f"backbone {model.name}: expected layers at strides 4, 8, 16 and 32. Received: strides={strides}"
         )
-    outputs = [by_stride[stride] for stride in strides]
-    return Encoder(_cut(model, outputs, precision), strides, "paper", centre=False)
+    pyramid = {level(stride): by_stride[stride] for stride in strides}
+    return _cut(model, pyramid, options, scaling="paper", centre=False)
 
 
 def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
@@ -97,17 +116,44 @@ def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
     return fetch(row.imagenet.url, md5=row.imagenet.md5)
 
 
-def _cut(model: keras.Model, outputs: list[keras.KerasTensor], precision: str | None) -> keras.Model:
-    """Keep what leads to the outputs, for images of any size, with fused batch normalization."""
+def _cut(
+    model: keras.Model,
+    pyramid: Mapping[str, keras.KerasTensor],
+    options: EncoderOptions,
+    *,
+    scaling: str,
+    centre: bool,
+) -> Encoder:
+    """Keep what leads to the pyramid, for images of any size, and say how to feed it."""
+    scaling = options.input_scaling or scaling
+    channels = model.input_shape[-1]
+    row = framing.scaling_named(scaling, channels=channels)
+    trunk = keras.Model(model.input, pyramid)
+    stem = fold(trunk, row) if (options.channels, channels) == (1, 3) else None
+    changes = atrous.changes(trunk) if options.output_stride == 16 else {}
 
     def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
-        if precision is not None:
-            config["dtype"] = precision
+        config.update(changes.get(id(layer), {}))
+        if options.precision is not None:
+            config["dtype"] = options.precision
         is_plain = type(layer) is keras.layers.BatchNormalization
         return (FusedBatchNormalization if is_plain else type(layer)).from_config(config)
 
-    inputs = keras.Input((None, None, model.input_shape[-1]), name="scaled_images")
-    return rebuild(keras.Model(model.input, outputs, name="encoder"), change, inputs=inputs)
+    def adapt(layer: keras.Layer, weights: Weights) -> Weights:
+        return [stem.kernel, *weights[1:]] if stem and layer is stem.convolution else weights
+
+    feed: Callable[[keras.KerasTensor], keras.KerasTensor]
+    if stem:
+        channels = stem.kernel.shape[2]
+        feed = functools.partial(framing.scale_grey, shift=stem.shift, with_ones=stem.with_ones)
+    else:
+        feed = functools.partial(framing.scale, scaling=scaling, channels=channels)
+    inputs = keras.Input((None, None, channels), name="scaled_images")
+    whole = keras.Model(stem.tensor if stem else model.input, pyramid, name="encoder")
+    encoder = rebuild(whole, change, inputs=inputs, adapt=adapt)
+    if options.weights is not None and is_saved_model(options.weights):
+        load_encoder(encoder, options.weights)
+    return Encoder(encoder, feed, centre)
 
 
 def _outputs_by_stride(model: keras.Model) -> dict[int, keras.KerasTensor]:

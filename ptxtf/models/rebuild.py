@@ -8,11 +8,22 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 LayerChange = Callable[[keras.Layer, dict[str, Any]], keras.Layer]
 
 
-def rebuild(model: keras.Model, change: LayerChange, *, inputs: keras.KerasTensor | None = None) -> keras.Model:
+Weights = list[np.ndarray]
+"""A layer's, as `get_weights` gives them."""
+
+
+def rebuild(
+    model: keras.Model,
+    change: LayerChange,
+    *,
+    inputs: keras.KerasTensor | None = None,
+    adapt: Callable[[keras.Layer, Weights], Weights] | None = None,
+) -> keras.Model:
     """Build a model anew, layer by layer, and copy its weights.
 
     Args:
@@ -20,9 +31,11 @@ def rebuild(model: keras.Model, change: LayerChange, *, inputs: keras.KerasTenso
         change: called with each layer and the config (with its new name) that it would be rebuilt from; gives the
             layer to put there, which must have the same weights.
         inputs: what to build upon, where that is not to be like the model's own input.
+        adapt: called with each layer of the model and its weights; gives those that its twin is to have. None: all have
+            the same.
 
     Returns:
-        A keras.Model with the same name, outputs of the same structure, and the same weights.
+        A keras.Model with the same name, outputs of the same structure, and the same weights (or adapted ones).
     """
     names = _stable_names(model.layers)
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
@@ -37,7 +50,8 @@ def rebuild(model: keras.Model, change: LayerChange, *, inputs: keras.KerasTenso
 
     twin = keras.models.clone_model(model, input_tensors=inputs, clone_function=rebuild_layer, recursive=True)
     for old, new in pairs:
-        new.set_weights(old.get_weights())
+        weights = old.get_weights()
+        new.set_weights(adapt(old, weights) if adapt else weights)
         finalize(new)
     return twin
 

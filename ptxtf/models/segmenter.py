@@ -1,20 +1,98 @@
 """Segmentation models: any backbone, a decoder, and one logit per pixel.
 
-Flows in: radiographs, float32 [B, H, W, 1 or 3] in 0..1, of any size. Flows out: logits, float32 [B, H, W, 1].
+Flows in: radiographs, float32 [B, H, W, 1 or 3] in 0..1, of any size. Flows out: logits, float32 [B, H, W, 1]; with
+more heads than that of the mask, a dictionary of them.
+
+`segmenter` puts a network together; `unet`, `unet_plus_plus`, `fpn` and `deeplab_v3plus` are it with a decoder each.
 """
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
+from keras import layers
 
-from ptxtf.models.backbones import STRIDES
-from ptxtf.models.decoders import centre_block, segmentation_head, unet_decoder
-from ptxtf.models.encoders import Encoder, encoder_of, named_encoder
-from ptxtf.models.layers import CropToMatch, InputScaling, PadToMultiple
+from ptxtf.models import decoders, framing
+from ptxtf.models.backbones import STRIDES, level
+from ptxtf.models.decoders import Decoded, Pyramid
+from ptxtf.models.encoders import EncoderOptions, encoder_of, named_encoder
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+HEADS = ("mask", "presence", "sides")
+
+Decoder = Callable[[Pyramid], Decoded]
+"""What makes finer features of an encoder's, as in `ptxtf.models.decoders`."""
+
+
+def segmenter(
+    backbone: str | keras.Model,
+    decoder: Decoder,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 1),
+    weights: str | os.PathLike[str] | None = "imagenet",
+    input_scaling: str | None = None,
+    output_stride: int = 32,
+    heads: Sequence[str] = ("mask",),
+    precision: str | None = None,
+) -> keras.Model:
+    """Build a segmentation model of a backbone and a decoder.
+
+    Images of any size go in: the model pads them with zeros at the bottom and right to multiples of 32 and crops the
+    logits back. It scales them itself to what the backbone was trained on. For one grey channel the first convolution's
+    kernel is folded, which gives what three equal channels would give; a backbone that normalizes its input by a
+    batch's statistics gets three equal channels.
+
+    All layers are Keras' own, so that a saved model loads without ptxtf, in Keras' safe mode too.
+
+    Args:
+        backbone: a key of `BACKBONES`, or any keras.Model with maps at strides 4, 8, 16 and 32: the last layer of each
+            stride is tapped, or its `pyramid_outputs` are. The model given is copied, not changed (but see weights).
+        decoder: makes finer features of the encoder's.
+        input_shape: (height, width, channels) of the images in pixels, None where any will do; 1 or 3 channels.
+        weights: of the encoder: "imagenet"; None for random ones; a file: legacy .h5 or Keras-3 .weights.h5; or a model
+            saved by ptxtf (.keras) or the folder of a training run, whose encoder is taken. A keras.Model keeps what it
+            has unless a file is named, which is loaded into it.
+        input_scaling: a key of `SCALINGS`; None: what the backbone expects, and 0..1 for a keras.Model. "paper" feeds
+            0..1 to any backbone, as the study did.
+        output_stride: of the coarsest features, in pixels: 32, or 16, for which the last stage keeps its size and looks
+            further by convolutions with holes.
+        heads: what comes out: "mask", one logit per pixel; "presence", one per image, from the coarsest features;
+            "sides", masks from coarser maps of the decoder, for deep supervision.
+        precision: "float32", "mixed_float16" or "mixed_bfloat16"; None: Keras' global policy. Logits are float32.
+
+    Returns:
+        A keras.Model: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits. With the head "mask" alone, float32
+        [B, H, W, 1]; else a dictionary of "mask", "presence" float32 [B, 1], and "side1", "side2" …, finest first, each
+        as "mask". Its encoder is the layer "encoder", whose outputs are named "P1" (stride 2) to "P5" (stride 32).
+
+    Raises:
+        ValueError: an argument is out of range, or a keras.Model lacks a stride.
+        InputError: the weights cannot be had, or do not fit.
+
+    Example:
+        >>> decoder = functools.partial(decoders.fpn_decoder, filters=64)
+        >>> model = segmenter("resnet34", decoder, weights=None, input_shape=(512, 512, 1))
+        >>> model.output.shape
+        (None, 512, 512, 1)
+    """
+    _check(input_shape, heads, precision, output_stride)
+    with _dtype_policy(precision):
+        make = named_encoder if isinstance(backbone, str) else encoder_of
+        encoder = make(
+            backbone, EncoderOptions(input_shape[-1], weights, precision, input_scaling, output_stride=output_stride)
+        )
+        images = keras.Input(input_shape, dtype="float32", name="images")
+        # Padding comes first, so that the border is black (0) and not what black was scaled from.
+        pyramid = encoder.model(encoder.feed(framing.pad(images, STRIDES[-1])))
+        if encoder.centre:
+            pyramid = {**pyramid, "P5": decoders.centre_block(pyramid["P5"])}
+        outputs = _outputs(pyramid, decoder(pyramid), images, heads)
+    title = backbone if isinstance(backbone, str) else backbone.name
+    return keras.Model(images, outputs if len(outputs) > 1 else outputs["mask"], name=f"segmenter_{title}")
 
 
 def unet(
@@ -23,32 +101,24 @@ def unet(
     input_shape: tuple[int | None, int | None, int] = (None, None, 1),
     weights: str | os.PathLike[str] | None = "imagenet",
     decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
-    precision: str | None = None,
-    input_scaling: str | None = None,
-    freeze_encoder: bool = False,
-    name: str | None = None,
+    upsampling: str = "nearest",
+    attention: str = "none",
+    **options: Any,
 ) -> keras.Model:
     """Build a U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597) over a backbone.
 
-    Images of any size go in: the model pads them with zeros at the bottom and right to multiples of 32 and crops the
-    logits back. It scales them itself to what the backbone was trained on, and repeats a grey channel three times.
-
     Args:
-        backbone: a key of `BACKBONES`, or any keras.Model with maps at strides 4, 8, 16 and 32: the last layer of each
-            stride is tapped, or its `pyramid_outputs` are. The model given is copied, not changed (but see weights).
+        backbone: a key of `BACKBONES`, or any keras.Model, as `segmenter` takes it.
         input_shape: (height, width, channels) of the images in pixels, None where any will do; 1 or 3 channels.
-        weights: of the encoder: "imagenet", None for random ones, or a file: legacy .h5 or Keras-3 .weights.h5. A
-            keras.Model keeps what it has unless a file is named, which is loaded into it.
+        weights: of the encoder: "imagenet", None for random ones, or a file, as `segmenter` takes it.
         decoder_filters: channels of the five decoder blocks, coarsest first.
-        precision: "float32", "mixed_float16" or "mixed_bfloat16"; None: Keras' global policy. Logits are float32.
-        input_scaling: a key of `SCALINGS`; None: what the backbone expects, and 0..1 for a keras.Model. "paper" feeds
-            0..1 to any backbone, as the study did.
-        freeze_encoder: keep the encoder's weights and batch statistics as they are in training.
-        name: of the model; by default after the backbone.
+        upsampling: "nearest", or "transposed" convolutions.
+        attention: "scse", spatial and channel squeeze and excitation in each block; or "none".
+        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
 
     Returns:
-        A keras.Model: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits, float32 [B, H, W, 1]. Its encoder is the
-        layer "encoder".
+        A keras.Model: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits, float32 [B, H, W, 1], or what its heads
+        give.
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
@@ -59,28 +129,175 @@ def unet(
         >>> model.output.shape
         (None, 512, 512, 1)
     """
-    _check(input_shape, decoder_filters, precision)
-    with _dtype_policy(precision):
-        encoder = _encoder(backbone, weights, precision)
-        if freeze_encoder:
-            encoder.model.trainable = False
-        images = keras.Input(input_shape, dtype="float32", name="images")
-        features = _encode(encoder, images, input_scaling or encoder.scaling)
-        logits = segmentation_head(unet_decoder(features, decoder_filters))
-        logits = CropToMatch(dtype="float32", name="crop")(logits, images)
-    title = backbone if isinstance(backbone, str) else backbone.name
-    return keras.Model(images, logits, name=name or f"unet_{title}")
+    _check_filters(decoder_filters)
+    _check_choice("upsampling", upsampling, decoders.UPSAMPLINGS)
+    _check_choice("attention", attention, decoders.ATTENTIONS)
+    decoder = functools.partial(
+        decoders.unet_decoder, filters=decoder_filters, upsampling=upsampling, attention=attention
+    )
+    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+
+
+def unet_plus_plus(
+    backbone: str | keras.Model,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 1),
+    weights: str | os.PathLike[str] | None = "imagenet",
+    decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
+    **options: Any,
+) -> keras.Model:
+    """Build a U-Net++ (Zhou et al. 2018, https://arxiv.org/abs/1807.10165) over a backbone.
+
+    Args:
+        backbone: as `unet` takes it, as are the other arguments.
+        input_shape: (height, width, channels) of the images in pixels.
+        weights: of the encoder.
+        decoder_filters: channels of the nodes at stride 16, 8, 4, 2, 1.
+        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
+
+    Returns:
+        A keras.Model as `unet` gives it; the sides are the nodes at stride 2.
+
+    Raises:
+        ValueError: an argument is out of range, or a keras.Model lacks a stride.
+        InputError: the weights cannot be had, or do not fit.
+
+    Example:
+        >>> model = unet_plus_plus("efficientnetb3", weights=None, heads=("mask", "sides"))
+    """
+    _check_filters(decoder_filters)
+    decoder = functools.partial(decoders.unet_plus_plus_decoder, filters=decoder_filters)
+    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+
+
+def fpn(
+    backbone: str | keras.Model,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 1),
+    weights: str | os.PathLike[str] | None = "imagenet",
+    pyramid_filters: int = 256,
+    decoder_filters: int = 128,
+    **options: Any,
+) -> keras.Model:
+    """Build a feature pyramid network for segmentation (Kirillov et al. 2019, https://arxiv.org/abs/1901.02446).
+
+    Args:
+        backbone: as `unet` takes it, as are the other arguments.
+        input_shape: (height, width, channels) of the images in pixels.
+        weights: of the encoder.
+        pyramid_filters: channels of the pyramid.
+        decoder_filters: channels of the segmentation branch.
+        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
+
+    Returns:
+        A keras.Model as `unet` gives it; the sides are the branches of the pyramid's levels.
+
+    Raises:
+        ValueError: an argument is out of range, or a keras.Model lacks a stride.
+        InputError: the weights cannot be had, or do not fit.
+
+    Example:
+        >>> model = fpn("resnet50", weights=None)
+    """
+    _check_positive(pyramid_filters=pyramid_filters, decoder_filters=decoder_filters)
+    decoder = functools.partial(decoders.fpn_decoder, pyramid_filters=pyramid_filters, filters=decoder_filters)
+    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+
+
+def deeplab_v3plus(
+    backbone: str | keras.Model,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 1),
+    weights: str | os.PathLike[str] | None = "imagenet",
+    decoder_filters: int = 256,
+    output_stride: int = 16,
+    **options: Any,
+) -> keras.Model:
+    """Build a DeepLabv3+ (Chen et al. 2018, https://arxiv.org/abs/1802.02611) over a backbone.
+
+    Args:
+        backbone: as `unet` takes it, as are the other arguments.
+        input_shape: (height, width, channels) of the images in pixels.
+        weights: of the encoder.
+        decoder_filters: channels of the decoder.
+        output_stride: of the coarsest features, in pixels, 16 or 32.
+        **options: heads, precision and input_scaling, as `segmenter` takes them.
+
+    Returns:
+        A keras.Model as `unet` gives it; the side is the map before it is joined with that at stride 4.
+
+    Raises:
+        ValueError: an argument is out of range, or a keras.Model lacks a stride.
+        InputError: the weights cannot be had, or do not fit.
+
+    Example:
+        >>> model = deeplab_v3plus("resnet50", weights=None)
+    """
+    _check_positive(decoder_filters=decoder_filters)
+    decoder = functools.partial(decoders.deeplab_v3plus_decoder, stride=output_stride, filters=decoder_filters)
+    return segmenter(
+        backbone, decoder, input_shape=input_shape, weights=weights, output_stride=output_stride, **options
+    )
+
+
+def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
+    """Keep the finer stages of a model's encoder as they are in training, batch statistics too; let the others train.
+
+    To unfreeze by stages call it with 32, and later with 16, 8, 4, 2 and 0, which frees all. A model that was compiled
+    has to be compiled again.
+
+    Args:
+        model: of this module. It is changed in place.
+        up_to_stride: layers that lead to the encoder's features at this stride, in pixels, are frozen; 0: none.
+
+    Raises:
+        ValueError: there is no such stride.
+
+    Example:
+        >>> freeze(model, up_to_stride=8)
+    """
+    if up_to_stride not in (0, *STRIDES):
+        choices = ", ".join(map(str, (0, *STRIDES)))
+        raise ValueError(f"expected up_to_stride of {choices}. Received: up_to_stride={up_to_stride}")
+    encoder = model.get_layer("encoder")
+    encoder.trainable = True
+    frozen = [
+        encoder.output[level(stride)]
+        for stride in STRIDES
+        if stride <= up_to_stride and level(stride) in encoder.output
+    ]
+    for layer in keras.Model(encoder.input, frozen).layers if frozen else []:
+        layer.trainable = False
 
 
 def _check(
-    input_shape: tuple[int | None, int | None, int], decoder_filters: Sequence[int], precision: str | None
+    input_shape: tuple[int | None, int | None, int], heads: Sequence[str], precision: str | None, output_stride: int
 ) -> None:
     if len(input_shape) != 3 or input_shape[-1] not in (1, 3):
         raise ValueError(f"expected input_shape (height, width, 1 or 3). Received: input_shape={input_shape}")
-    if len(decoder_filters) != len(STRIDES):
-        raise ValueError(f"expected {len(STRIDES)} decoder_filters. Received: decoder_filters={decoder_filters}")
-    if precision is not None and precision not in PRECISIONS:
-        raise ValueError(f"expected precision of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
+    if "mask" not in heads or not set(heads) <= set(HEADS):
+        raise ValueError(f"expected heads of {', '.join(HEADS)}, mask among them. Received: heads={heads}")
+    if precision is not None:
+        _check_choice("precision", precision, PRECISIONS)
+    if output_stride not in (16, 32):
+        raise ValueError(f"expected output_stride of 16 or 32. Received: output_stride={output_stride}")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"expected {name} of {', '.join(choices)}. Received: {name}={value!r}")
+
+
+def _check_filters(decoder_filters: Sequence[int]) -> None:
+    count = len(STRIDES)
+    if len(decoder_filters) != count or min(decoder_filters) < 1:
+        raise ValueError(f"expected {count} decoder_filters of at least 1. Received: decoder_filters={decoder_filters}")
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"expected {name} of at least 1. Received: {name}={number}")
 
 
 @contextlib.contextmanager
@@ -94,19 +311,26 @@ def _dtype_policy(precision: str | None) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _encoder(backbone: str | keras.Model, weights: str | os.PathLike[str] | None, precision: str | None) -> Encoder:
-    make = named_encoder if isinstance(backbone, str) else encoder_of
-    return make(backbone, weights=weights, precision=precision)
+def _outputs(
+    pyramid: Pyramid, decoded: Decoded, images: keras.KerasTensor, heads: Sequence[str]
+) -> dict[str, keras.KerasTensor]:
+    """Put the heads on."""
+    outputs = {"mask": _mask_logits(decoded.features, decoded.stride, images, name="logits")}
+    if "presence" in heads:
+        mean = layers.GlobalAveragePooling2D(dtype="float32", name="presence_mean")(pyramid["P5"])
+        outputs["presence"] = layers.Dense(1, dtype="float32", name="presence")(mean)
+    if "sides" in heads:
+        for number, (stride, features) in enumerate(decoded.sides, start=1):
+            outputs[f"side{number}"] = _mask_logits(features, stride, images, name=f"side{number}_logits")
+    return outputs
 
 
-def _encode(encoder: Encoder, images: keras.KerasTensor, scaling: str) -> list[keras.KerasTensor | None]:
-    """Pad, scale and encode images: a feature map per stride, None where the encoder has none."""
-    # Padding comes first, so that the border is black (0) and not what black was scaled from.
-    padded = PadToMultiple(STRIDES[-1], dtype="float32", name="pad")(images)
-    channels = encoder.model.input_shape[-1]
-    # In float32, as bfloat16 would lose grey levels before the first convolution.
-    scaled = InputScaling(scaling, channels=channels, dtype="float32", name="scale")(padded)
-    maps = dict(zip(encoder.strides, encoder.model(scaled), strict=True))
-    if encoder.centre:
-        maps[STRIDES[-1]] = centre_block(maps[STRIDES[-1]])
-    return [maps.get(stride) for stride in STRIDES]
+def _mask_logits(
+    features: keras.KerasTensor, stride: int, images: keras.KerasTensor, *, name: str
+) -> keras.KerasTensor:
+    """Turn features into one logit per pixel, in float32 under any precision policy, of the images' size."""
+    size = 3 if stride == 1 else 1
+    logits = layers.Conv2D(1, size, padding="same", dtype="float32", name=name)(features)
+    if stride > 1:
+        logits = layers.UpSampling2D(stride, interpolation="bilinear", dtype="float32", name=f"{name}_up")(logits)
+    return framing.crop(logits, images, name=f"{name}_crop")

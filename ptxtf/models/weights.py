@@ -43,6 +43,56 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
             _load_keras3(model, local, named=path)
 
 
+def is_saved_model(path: files.Name) -> bool:
+    """Return whether a path names a whole model: a .keras file, or the folder of a training run."""
+    path = files.path(path)
+    return path.suffix == ".keras" or path.is_dir()
+
+
+def load_encoder(encoder: keras.Model, path: files.Name) -> None:
+    """Take the weights of a saved model's encoder.
+
+    Args:
+        encoder: of the same backbone, for images of as many channels. It is changed in place.
+        path: a model saved by ptxtf (.keras), or a training run's folder, which holds model.keras.
+
+    Raises:
+        InputError: no such model, or one with another encoder.
+    """
+    path = files.path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise InputError(f"weights {path}: expected a saved model. Received: no such file")
+    try:
+        with files.local(path) as local:
+            other = keras.saving.load_model(local, compile=False).get_layer("encoder")
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InputError(f"weights {path}: expected a model of ptxtf.models. Received: {_one_line(error)}") from error
+    theirs = {layer.name: layer for layer in other.layers if layer.weights}
+    ours = {layer.name: layer for layer in encoder.layers if layer.weights}
+    differing = [
+        name
+        for name in [*ours, *(name for name in theirs if name not in ours)]
+        if _shapes(ours.get(name)) != _shapes(theirs.get(name))
+    ]
+    if differing:
+        raise InputError(
+            f"weights {path}: expected an encoder with the layers of this one. Received: {_listed(differing)} differ"
+        )
+    for name, layer in ours.items():
+        layer.set_weights(theirs[name].get_weights())
+
+
+def _shapes(layer: keras.Layer | None) -> list[tuple[int, ...]]:
+    return [] if layer is None else [tuple(weight.shape) for weight in layer.weights]
+
+
+def _listed(names: list[str]) -> str:
+    """Name a few, and count the others."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def fetch(url: str, *, md5: str) -> pathlib.Path:
     """Download a published weight file once, into Keras' own cache folder, and give its path.
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -107,14 +108,21 @@ def build_model(network: ModelConfig) -> keras.Model:
         raise InputError(
             f"expected --backbone of {', '.join(models.BACKBONES)}. Received: backbone={network.backbone!r}"
         )
-    return models.unet(
+    options: dict[str, Any] = {}
+    if network.decoder in ("unet", "unet_plus_plus"):
+        options["decoder_filters"] = network.decoder_filters
+    if network.decoder == "unet":
+        options |= {"upsampling": network.upsampling, "attention": network.attention}
+    model = getattr(models, network.decoder)(
         network.backbone,
         weights=None if network.weights == "none" else network.weights,
-        decoder_filters=network.decoder_filters,
         input_scaling=None if network.input_scaling == "family" else network.input_scaling,
-        freeze_encoder=network.freeze_encoder,
         precision=network.precision,
+        **options,
     )
+    if network.freeze_encoder:
+        models.freeze(model)
+    return model
 
 
 def _strategy() -> tf.distribute.Strategy:

@@ -9,8 +9,8 @@ from keras.src.applications import inception_v3 as keras_inception_v3
 from keras.src.utils import file_utils
 
 from ptxtf.models.backbones import BACKBONES, STRIDES
-from ptxtf.models.encoders import named_encoder
-from ptxtf.models.layers import SCALINGS
+from ptxtf.models.encoders import EncoderOptions, named_encoder
+from ptxtf.models.framing import SCALINGS
 from ptxtf.models.segmenter import unet
 
 APPLICATIONS = keras.applications
@@ -88,7 +88,7 @@ def test_a_published_file_gives_the_original_s_features(name, tmp_path, monkeypa
     encoder = model.get_layer("encoder")
 
     images = np.random.default_rng(1).random((1, 64, 96, 3), np.float32)
-    received = encoder(model.get_layer("scale")(images))
+    received = encoder(model.get_layer("scale")(images)).values()
     for one, other in zip(received, original_features(name, original, images), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
     assert encoder.count_params() == original.count_params()
@@ -96,17 +96,16 @@ def test_a_published_file_gives_the_original_s_features(name, tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_features_have_the_strides_they_are_said_to_have(name):
-    encoder = named_encoder(name, weights=None, precision=None)
-    channels = encoder.model.input_shape[-1]
-    maps = encoder.model.compute_output_spec(keras.KerasTensor((1, 64, 96, channels)))
-    assert [tuple(map_.shape[1:3]) for map_ in maps] == [(64 // stride, 96 // stride) for stride in STRIDES]
-    assert encoder.strides == STRIDES
+    model = named_encoder(name, EncoderOptions(channels=3)).model
+    maps = model.compute_output_spec(keras.KerasTensor((1, 64, 96, 3)))
+    expected = {f"P{level}": (64 // stride, 96 // stride) for level, stride in enumerate(STRIDES, start=1)}
+    assert {name: tuple(map_.shape[1:3]) for name, map_ in maps.items()} == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "inceptionv3"])  # which have layers that Keras names
 def test_layer_names_are_unique_and_the_same_in_every_build(name):
-    first, second = (named_encoder(name, weights=None, precision=None).model for _ in range(2))
+    first, second = (named_encoder(name, EncoderOptions()).model for _ in range(2))
     names = [layer.name for layer in first.layers]
     assert names == [layer.name for layer in second.layers]
     assert len(set(names)) == len(names)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ptxtf.errors import InputError
-from ptxtf.models import BACKBONES, unet
+from ptxtf.models import BACKBONES, freeze, unet
 from ptxtf.models.plain import plain_encoder
 
 # Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
@@ -48,7 +48,7 @@ def reference_logits(weights, images):
         )
         return tf.nn.relu(x)
 
-    x, features = np.repeat(images, 3, axis=-1), []
+    x, features = 255 * images, []  # of one channel, the stem's kernel being folded
     for level in range(1, 6):
         x = tf.nn.max_pool2d(x, 2, 2, "VALID") if level > 1 else x
         x = block(x, f"level{level}_conv1", f"level{level}_bn1", stride=2 if level == 1 else 1)
@@ -84,7 +84,7 @@ def test_each_image_alone_gives_what_the_batch_gives():
 def test_grey_and_three_equal_channels_agree():
     grey, rgb = tiny_unet(), tiny_unet(input_shape=(None, None, 3))
     images = random_images(1, 32, 32, 1)
-    np.testing.assert_allclose(grey(images), rgb(np.repeat(images, 3, axis=-1)), atol=1e-6)
+    np.testing.assert_allclose(grey(images), rgb(np.repeat(images, 3, axis=-1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -134,31 +134,31 @@ def test_the_gradient_reaches_every_trainable_weight(jit_compile):
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_statistics():
-    model, images = tiny_unet(freeze_encoder=True), random_images(2, 32, 32, 1)
+    model, images = tiny_unet(), random_images(2, 32, 32, 1)
+    freeze(model)
     encoder = model.get_layer("encoder")
     before = encoder.get_weights()
     model(images, training=True)
     assert not encoder.trainable_variables
     for one, other in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    for one, other in zip(
-        encoder(np.repeat(images, 3, -1), training=True), encoder(np.repeat(images, 3, -1)), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+    trained, still = (encoder(images, training=training) for training in (True, False))
+    assert trained.keys() == {"P1", "P2", "P3", "P4", "P5"}
+    for name, features in trained.items():
+        np.testing.assert_array_equal(features, still[name])
     assert np.abs(model.get_layer("decoder1_bn1").moving_mean).max() > 0
 
 
 def test_images_are_scaled_as_the_backbone_expects_or_as_asked():
-    images = random_images(1, 32, 32, 1)
+    images = random_images(1, 32, 32, 3)
     for name, scaling, expected in [
         ("resnet34", None, 255 * images),
         ("tiny", None, images),
         ("tiny", "raw", 255 * images),
+        ("vgg16", "paper", images),
     ]:
-        model = unet(name, weights=None, decoder_filters=FEW, input_scaling=scaling)
-        np.testing.assert_allclose(model.get_layer("scale")(images), np.repeat(expected, 3, axis=-1), rtol=1e-6)
-    model = unet("vgg16", weights=None, decoder_filters=FEW, input_scaling="paper")
-    np.testing.assert_array_equal(model.get_layer("scale")(images), np.repeat(images, 3, axis=-1))
+        model = unet(name, weights=None, decoder_filters=FEW, input_shape=(None, None, 3), input_scaling=scaling)
+        np.testing.assert_allclose(model.get_layer("scale")(images), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
@@ -194,8 +194,9 @@ def test_a_saved_model_gives_the_same_logits_in_another_process(tmp_path):
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     program = (
-        "import sys, keras, numpy, ptxtf.models; folder = sys.argv[1]; "
-        "model = keras.models.load_model(folder + '/model.keras'); "
+        "import sys, keras, numpy; folder = sys.argv[1]; "
+        "model = keras.saving.load_model(folder + '/model.keras', safe_mode=True); "
+        "assert not any(name.startswith('ptxtf') for name in sys.modules); "
         "numpy.save(folder + '/logits.npy', model(numpy.load(folder + '/images.npy')))"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=120)
@@ -205,7 +206,7 @@ def test_a_saved_model_gives_the_same_logits_in_another_process(tmp_path):
 @pytest.mark.parametrize(
     ("backbone", "options"),
     [
-        ("tiny", {"freeze_encoder": True}),
+        ("tiny", {"heads": ("mask", "presence", "sides"), "upsampling": "transposed", "attention": "scse"}),
         ("tiny", {"precision": "mixed_bfloat16", "input_scaling": "torch"}),
         pytest.param("inceptionv3", {}, marks=pytest.mark.slow),
     ],
@@ -215,7 +216,8 @@ def test_every_option_survives_saving(tmp_path, backbone, options):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     images = random_images(1, 40, 64, 1)
-    np.testing.assert_allclose(again(images), model(images), atol=1e-5)
+    for one, other in zip(keras.tree.flatten(again(images)), keras.tree.flatten(model(images)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
     assert [weight.path for weight in again.trainable_weights] == [weight.path for weight in model.trainable_weights]
     for old, new in zip(leaves(model), leaves(again), strict=True):
         assert (old.name, old.dtype_policy.name) == (new.name, new.dtype_policy.name)
@@ -241,11 +243,11 @@ def test_any_model_is_tapped_at_the_last_layer_of_each_stride():
     model = unet(backbone, decoder_filters=FEW)
     encoder = model.get_layer("encoder")
     assert [output.shape[-1] for output in encoder.outputs] == [4, 6, 8, 10, 12]
-    assert model.name == "unet_custom"
+    assert model.name == "segmenter_custom"
 
     images = random_images(1, 64, 64, 1)
     taps = keras.Model(backbone.input, [backbone.get_layer(f"last{number}").output for number in range(5)])
-    for received, expected in zip(encoder(images), taps(images), strict=True):
+    for received, expected in zip(encoder(images).values(), taps(images), strict=True):
         np.testing.assert_allclose(received, expected, atol=1e-5)
     assert model(random_images(1, 33, 70, 1), training=True).shape == (1, 33, 70, 1)
     for one, other in zip(backbone.get_weights(), before, strict=True):
@@ -299,15 +301,91 @@ def test_maps_that_do_not_line_up_are_no_taps():
         unet(shallow)
 
 
+# heads
+
+
+def test_presence_is_a_linear_function_of_the_mean_of_the_coarsest_features():
+    model, images = tiny_unet(heads=("mask", "presence")), random_images(2, 64, 96, 1)
+    outputs = model(images)
+    np.testing.assert_array_equal(outputs["mask"], tiny_unet()(images))
+    features = model.get_layer("encoder")(model.get_layer("scale")(images))["P5"]
+    kernel, bias = model.get_layer("presence").get_weights()
+    np.testing.assert_allclose(outputs["presence"], np.mean(features, axis=(1, 2)) @ kernel + bias, atol=1e-5)
+
+
+def test_sides_are_masks_of_coarser_maps():
+    model, images = tiny_unet(heads=("mask", "sides")), random_images(1, 64, 64, 1)
+    outputs = model(images)
+    assert list(outputs) == ["mask", "side1", "side2", "side3", "side4"]
+    assert {value.dtype for value in outputs.values()} == {tf.float32}
+    relu = keras.Model(model.input, model.get_layer("decoder3_relu2").output)(images)  # at stride 4: the second side
+    kernel, bias = model.get_layer("side2_logits").get_weights()
+    small = tf.image.resize(np.asarray(relu) @ kernel[0, 0] + bias, (64, 64), method="bilinear")
+    np.testing.assert_allclose(outputs["side2"], small, atol=1e-5)
+
+
+def test_a_model_with_more_heads_trains_them_all():
+    model, images = tiny_unet(heads=("mask", "presence", "sides")), random_images(2, 33, 40, 1)
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_mean(tf.square(value - 1.0)) for value in model(images, training=True).values()])
+    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(loss, model.trainable_variables))
+
+
+# freezing
+
+
+def test_stages_thaw_from_the_coarsest():
+    model, images = tiny_unet(), random_images(2, 32, 64, 1)
+    encoder = model.get_layer("encoder")
+    freeze(model, up_to_stride=8)
+    assert {weight.path.split("/")[-2][:6] for weight in encoder.trainable_weights} == {"level4", "level5"}
+    before = {layer.name: layer.get_weights() for layer in encoder.layers}
+    model(images, training=True)
+    moved = {
+        name
+        for name, weights in before.items()
+        for one, other in zip(weights, encoder.get_layer(name).get_weights(), strict=True)
+        if (one != other).any()
+    }
+    assert moved == {f"level{level}_bn{number}" for level in (4, 5) for number in (1, 2)}
+    freeze(model, up_to_stride=0)
+    assert all(layer.trainable for layer in encoder.layers if layer.weights)
+    with pytest.raises(ValueError, match=r"expected up_to_stride of 0, 2, 4, 8, 16, 32\. Received: up_to_stride=3"):
+        freeze(model, up_to_stride=3)
+
+
 # weights
+
+
+def test_the_encoder_of_another_run_is_taken(tmp_path):
+    source = tiny_unet()
+    source(random_images(2, 32, 32, 1), training=True)
+    source.save(tmp_path / "model.keras")
+    for weights in (tmp_path, tmp_path / "model.keras"):
+        keras.utils.set_random_seed(1)
+        model = unet("tiny", weights=weights, decoder_filters=FEW)
+        for one, other in zip(
+            model.get_layer("encoder").get_weights(), source.get_layer("encoder").get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match=r"model\.keras: expected an encoder .*Received: level1_conv1 differ$"):
+        unet("tiny", weights=tmp_path, input_scaling="torch")
+    with pytest.raises(InputError, match=r"model\.keras: .* block1_conv1, .* and 28 more differ$"):
+        unet("vgg16", weights=tmp_path)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"other\.keras: expected a model of ptxtf\.models\. Received: "):
+        unet("tiny", weights=tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"none\.keras: expected a saved model\. Received: no such file"):
+        unet("tiny", weights=tmp_path / "none.keras")
 
 
 def test_a_keras_3_file_of_a_named_backbone(tmp_path):
     source = plain_encoder()
     source.save_weights(tmp_path / "tiny.weights.h5")
     model = tiny_unet(weights=tmp_path / "tiny.weights.h5")
-    images = random_images(1, 32, 32, 3)
-    np.testing.assert_allclose(model.get_layer("encoder")(images)[-1], source(images), atol=1e-5)
+    images = random_images(1, 32, 32, 1)
+    features = model.get_layer("encoder")(model.get_layer("scale")(images))["P5"]
+    np.testing.assert_allclose(features, source(np.repeat(images, 3, axis=-1)), atol=1e-5)
 
 
 def test_a_file_for_a_model(tmp_path):
@@ -338,13 +416,22 @@ def test_imagenet_weights_that_do_not_exist():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"backbone": "resnet"}, r"expected backbone of vgg16, .*Received: backbone='resnet'"),
+        (
+            {"backbone": "ResNet-34"},
+            r"^did you mean resnet34.*expected backbone of vgg16, .*Received: backbone='ResNet-34'",
+        ),
+        ({"backbone": "lenet"}, r"expected backbone of vgg16, .*Received: backbone='lenet'"),
+        ({"heads": ("presence",)}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
+        ({"heads": ("mask", "box")}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
+        ({"upsampling": "bilinear"}, r"expected upsampling of nearest, transposed\. Received: upsampling='bilinear'"),
+        ({"attention": "se"}, r"expected attention of none, scse\. Received: attention='se'"),
+        ({"output_stride": 8}, r"expected output_stride of 16 or 32\. Received: output_stride=8"),
         (
             {"input_shape": (64, 64)},
             r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
         ),
         ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
-        ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters\. Received: decoder_filters=\(8, 8\)"),
+        ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters of at least 1\. Received: decoder_filters=\(8, 8\)"),
         ({"precision": "float16"}, r"expected precision of float32, .*Received: precision='float16'"),
         ({"input_scaling": "imagenet"}, r"expected scaling of .*Received: scaling='imagenet'"),
     ],
