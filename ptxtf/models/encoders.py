@@ -15,7 +15,7 @@ import keras
 
 from ptxtf.errors import InputError
 from ptxtf.models.backbones import BACKBONES, STRIDES, Backbone
-from ptxtf.models.layers import FusedBatchNormalization
+from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
 from ptxtf.models.rebuild import rebuild
 from ptxtf.models.weights import fetch, load_weights
 
@@ -98,16 +98,24 @@ def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
 
 
 def _cut(model: keras.Model, outputs: list[keras.KerasTensor], precision: str | None) -> keras.Model:
-    """Keep what leads to the outputs, for images of any size, with fused batch normalization."""
+    """Keep what leads to the outputs, for images of any size, with the layers of `ptxtf.models.layers`."""
 
     def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
         if precision is not None:
             config["dtype"] = precision
-        is_plain = type(layer) is keras.layers.BatchNormalization
-        return (FusedBatchNormalization if is_plain else type(layer)).from_config(config)
+        return _quicker(layer).from_config(config)
 
     inputs = keras.Input((None, None, model.input_shape[-1]), name="scaled_images")
     return rebuild(keras.Model(model.input, outputs, name="encoder"), change, inputs=inputs)
+
+
+def _quicker(layer: keras.Layer) -> type[keras.Layer]:
+    """Give the class that computes what a layer computes, sooner if there is one."""
+    if type(layer) is keras.layers.BatchNormalization:
+        return FusedBatchNormalization
+    if type(layer) is keras.layers.Conv2D and layer.groups > 1:
+        return GroupedConv2D
+    return type(layer)
 
 
 def _outputs_by_stride(model: keras.Model) -> dict[int, keras.KerasTensor]:
