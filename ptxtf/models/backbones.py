@@ -14,7 +14,8 @@ import keras
 
 from ptxtf.models.plain import plain_encoder
 from ptxtf.models.rebuild import rebuild
-from ptxtf.models.resnet import resnet34
+from ptxtf.models.resnet import resnet18, resnet34
+from ptxtf.models.senet import seresnet50, seresnext50, seresnext101
 
 STRIDES = (2, 4, 8, 16, 32)
 
@@ -105,6 +106,47 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
                 f"{_QUBVEL}/0.0.1/resnet34_imagenet_1000_no_top.h5",
                 md5="8caaa0ad39d927cb8ba5385bf945d582",
                 by_name=True,
+            ),
+        ),
+        "resnet18": Backbone(
+            "ResNet-18 with pre-activation, 11 M parameters (He et al. 2016)",
+            build=resnet18,
+            taps=("relu0", "stage2_unit1_relu1", "stage3_unit1_relu1", "stage4_unit1_relu1", "relu1"),
+            scaling="raw",
+            imagenet=ImageNetWeights(
+                f"{_QUBVEL}/0.0.1/resnet18_imagenet_1000_no_top.h5",
+                md5="318e3ac0cd98d51e917526c9f62f0b50",
+                by_name=True,
+            ),
+        ),
+        "seresnet50": Backbone(
+            "SE-ResNet-50, 26 M parameters (Hu et al. 2018)",
+            build=seresnet50,
+            taps=("relu0", "stage1_unit3_relu", "stage2_unit4_relu", "stage3_unit6_relu", "stage4_unit3_relu"),
+            scaling="torch",
+            imagenet=ImageNetWeights(
+                f"{_QUBVEL}/0.0.1/seresnet50_imagenet_1000_no_top.h5",
+                md5="043777781b0d5ca756474d60bf115ef1",
+            ),
+        ),
+        "seresnext50": Backbone(
+            "SE-ResNeXt-50 32x4d, 26 M parameters (Hu et al. 2018)",
+            build=seresnext50,
+            taps=("relu0", "stage1_unit3_relu", "stage2_unit4_relu", "stage3_unit6_relu", "stage4_unit3_relu"),
+            scaling="torch",
+            imagenet=ImageNetWeights(
+                f"{_QUBVEL}/0.0.1/seresnext50_imagenet_1000_no_top.h5",
+                md5="b0f23d2e1cd406d67335fb92d85cc279",
+            ),
+        ),
+        "seresnext101": Backbone(
+            "SE-ResNeXt-101 32x4d, 47 M parameters (Hu et al. 2018)",
+            build=seresnext101,
+            taps=("relu0", "stage1_unit3_relu", "stage2_unit4_relu", "stage3_unit23_relu", "stage4_unit3_relu"),
+            scaling="torch",
+            imagenet=ImageNetWeights(
+                f"{_QUBVEL}/0.0.1/seresnext101_imagenet_1000_no_top.h5",
+                md5="e48708cbe40071cc3356016c37f6c9c7",
             ),
         ),
         "resnet50": Backbone(

@@ -22,7 +22,8 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
         model: as its constructor built it. It is changed in place.
         path: a Keras-3 `.weights.h5` file or a legacy HDF5 file.
         by_name: find a legacy file's layers by name; else by their order, since the names that Keras hands out
-            ("conv2d_17") differ between its versions.
+            ("conv2d_17") differ between its versions. By order, a grouped convolution may also have been saved as a
+            convolution for each group.
 
     Raises:
         InputError: no such file, no weight file, or one in which a layer of the model lacks its weights or has other
@@ -140,11 +141,10 @@ def _load_legacy(model: keras.Model, path: files.Path, saved: dict[str, list[np.
             )
         matches = [(layer, layer.name) for layer in layers]
     else:
+        saved = _join_groups(saved, layers)
         matches = list(zip(layers, saved, strict=False))
     for layer, name in matches:
-        # Legacy files hold what is trainable first.
-        variables = layer.trainable_weights + layer.non_trainable_weights
-        expected, received = [tuple(v.shape) for v in variables], [array.shape for array in saved[name]]
+        expected, received = [tuple(v.shape) for v in _in_saved_order(layer)], _shapes(saved[name])
         if expected != received:
             raise InputError(
                 f"weights file {path}: expected weights of shapes {expected} for {model.name}'s layer {layer.name!r}. "
@@ -156,9 +156,39 @@ def _load_legacy(model: keras.Model, path: files.Path, saved: dict[str, list[np.
             f"Received: layers={len(saved)}"
         )
     for layer, name in matches:
-        for variable, array in zip(layer.trainable_weights + layer.non_trainable_weights, saved[name], strict=True):
+        for variable, array in zip(_in_saved_order(layer), saved[name], strict=True):
             variable.assign(array)
         finalize(layer)
+
+
+def _join_groups(saved: dict[str, list[np.ndarray]], layers: list[keras.Layer]) -> dict[str, list[np.ndarray]]:
+    """Join what was saved as a convolution for each group, as before Keras had groups, where a layer has all of them.
+
+    What fits no layer stays as it is, for the check of shapes to find.
+    """
+    remaining, joined = list(saved), {}
+    for layer in layers:
+        groups = layer.groups if isinstance(layer, keras.layers.Conv2D) else 1
+        parts = [saved[name] for name in remaining[:groups]]
+        if groups > 1 and all(_shapes(part) == _shapes_of_one_group(layer) for part in parts):
+            joined[remaining[0]] = [np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)]
+            remaining = remaining[groups:]
+        elif remaining:
+            joined[remaining[0]] = saved[remaining[0]]
+            remaining = remaining[1:]
+    return joined | {name: saved[name] for name in remaining}
+
+
+def _shapes_of_one_group(layer: keras.layers.Conv2D) -> list[tuple[int, ...]]:
+    return [(*variable.shape[:-1], variable.shape[-1] // layer.groups) for variable in _in_saved_order(layer)]
+
+
+def _shapes(arrays: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [array.shape for array in arrays]
+
+
+def _in_saved_order(layer: keras.Layer) -> list[keras.Variable]:
+    return layer.trainable_weights + layer.non_trainable_weights  # legacy files hold what is trainable first
 
 
 def _load_keras3(model: keras.Model, local: pathlib.Path, *, named: files.Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf.models.layers import FusedBatchNormalization
+from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
 
 # Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -145,13 +145,84 @@ def test_statistics_move_in_a_replica_of_a_strategy():
     np.testing.assert_allclose(layer.moving_mean, 0.5 * inputs.mean(axis=(0, 1, 2)), rtol=1e-5)
 
 
-def test_a_saved_model_holds_keras_own_layer(tmp_path):
+CONVOLUTIONS = [
+    {"groups": 4},  # one block
+    {"groups": 4, "channels": 64},  # two blocks of two groups
+    {"groups": 2, "channels": 80},  # each group a block
+    {"groups": 4, "strides": 2, "padding": "same", "use_bias": False},
+    {"groups": 4, "dilation_rate": 2, "activation": "relu"},
+    {"groups": 1},
+]
+
+
+def group_by_group(layer, inputs):
+    """What a grouped convolution is by definition: one convolution for each group."""
+    kernels = np.split(layer.kernel.numpy(), layer.groups, axis=-1)
+    pieces = [
+        tf.nn.conv2d(piece, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+        for piece, kernel in zip(tf.split(inputs, layer.groups, axis=-1), kernels, strict=True)
+    ]
+    outputs = tf.concat(pieces, axis=-1)
+    return layer.activation(outputs + layer.bias if layer.use_bias else outputs)
+
+
+def a_grouped_convolution(*, channels=8, dtype="float32", **options):
+    layer = GroupedConv2D(2 * channels, 3, dtype=dtype, bias_initializer="random_normal", **options)
+    layer.build((None, None, None, channels))
+    return layer, random_images(2, 9, 8, channels)
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS)
+def test_a_grouped_convolution_is_one_for_each_group(options):
+    layer, inputs = a_grouped_convolution(**options)
+    outputs = layer(inputs)
+    assert outputs.shape == layer.compute_output_shape(inputs.shape)
+    np.testing.assert_allclose(outputs, group_by_group(layer, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS[:4])
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_a_grouped_convolution_has_the_weights_config_and_gradients_of_keras_layer(options, jit_compile):
+    layer, inputs = a_grouped_convolution(**options)
+    config = layer.get_config()
+    plain = keras.layers.Conv2D.from_config(config)
+    plain.build(inputs.shape)
+    assert plain.get_config() == config
+    assert [(v.name, v.shape) for v in plain.weights] == [(v.name, v.shape) for v in layer.weights]
+    plain.set_weights(layer.get_weights())
+    for one, other in zip(gradients(layer, inputs, jit_compile), gradients(plain, inputs, None), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def gradients(layer, inputs, jit_compile):
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(tf.square(tf.cast(layer(inputs), tf.float32)))
+        return tape.gradient(loss, [inputs, *layer.trainable_weights])
+
+    return (step if jit_compile is None else tf.function(step, jit_compile=jit_compile))(tf.constant(inputs))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("mixed_float16", 5e-3), ("mixed_bfloat16", 5e-2)])
+def test_grouped_convolutions_in_half_precision(dtype, tolerance):
+    layer, inputs = a_grouped_convolution(groups=4, channels=64, dtype=dtype)
+    outputs = layer(inputs)
+    assert outputs.dtype == dtype.removeprefix("mixed_")
+    expected = group_by_group(layer, inputs)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=tolerance * np.abs(expected).max())
+    assert all(np.isfinite(gradient).all() for gradient in gradients(layer, inputs, jit_compile=False))
+
+
+def test_a_saved_model_holds_keras_own_layers(tmp_path):
     images = keras.Input((None, None, 2))
-    model = keras.Model(images, FusedBatchNormalization(momentum=0.5, scale=False, name="bn")(images))
+    x = GroupedConv2D(6, 3, groups=2, padding="same", name="conv")(images)
+    model = keras.Model(images, FusedBatchNormalization(momentum=0.5, scale=False, name="bn")(x))
     model(random_images(1, 6, 8, 2), training=True)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert type(again.get_layer("bn")) is keras.layers.BatchNormalization
+    assert type(again.get_layer("conv")) is keras.layers.Conv2D
     assert again.get_layer("bn").get_config() == model.get_layer("bn").get_config()
     inputs = random_images(2, 5, 9, 2)
     np.testing.assert_allclose(again(inputs), model(inputs), atol=1e-6)

@@ -92,6 +92,20 @@ def test_keras_3_file(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_a_grouped_convolution_may_have_been_saved_group_by_group(tmp_path, split):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 6)), keras.layers.Conv2D(12, 1, groups=3, name="grouped"), keras.layers.Conv2D(4, 1)]
+    )
+    rng = np.random.default_rng(4)
+    parts = [{"kernel": rng.random((1, 1, 2, 4)), "bias": rng.random(4)} for _ in range(3)]
+    whole = {key: np.concatenate([part[key] for part in parts], axis=-1) for key in ("kernel", "bias")}
+    last = {"kernel": rng.random((1, 1, 12, 4)), "bias": rng.random(4)}
+    saved = {f"conv2d_{number}": part for number, part in enumerate([*(parts if split else [whole]), last])}
+    load_weights(model, write_legacy(tmp_path / "w.h5", saved))
+    assert_holds(model, {"grouped": whole, model.layers[1].name: last})
+
+
 def test_a_derived_state_follows_its_weights(tmp_path):
     model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Normalization(name="norm")])
     state = {"mean": np.array([3.0]), "variance": np.array([4.0]), "count": np.array(0)}
