@@ -59,7 +59,7 @@ def named_encoder(name: str, *, weights: str | os.PathLike[str] | None, precisio
         path = _imagenet_file(name, row) if weights == "imagenet" else weights
         load_weights(model, path, by_name=row.imagenet is not None and row.imagenet.by_name)
     outputs = [model.get_layer(tap).output for tap in row.taps]
-    return Encoder(_cut(model, outputs, precision), STRIDES, row.scaling, row.centre)
+    return Encoder(_cut(model, outputs, precision), row.strides, row.scaling, row.centre)
 
 
 def encoder_of(model: keras.Model, *, weights: str | os.PathLike[str] | None, precision: str | None) -> Encoder:
@@ -94,7 +94,7 @@ def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
             f"backbone {name}: expected weights=None (--weights=none) or a file, as it has no ImageNet weights. "
             "Received: weights='imagenet'"
         )
-    return fetch(row.imagenet.url, md5=row.imagenet.md5)
+    return fetch(row.imagenet.url, checksum=row.imagenet.checksum)
 
 
 def _cut(model: keras.Model, outputs: list[keras.KerasTensor], precision: str | None) -> keras.Model:

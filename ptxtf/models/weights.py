@@ -43,18 +43,19 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
             _load_keras3(model, local, named=path)
 
 
-def fetch(url: str, *, md5: str) -> pathlib.Path:
+def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
     """Download a published weight file once, into Keras' own cache folder, and give its path.
 
     Args:
         url: of the file.
-        md5: hexadecimal checksum that the file must have.
+        checksum: MD5 or SHA-256, hexadecimal, that the file must have; None: any file will do.
 
     Raises:
         InputError: it cannot be fetched.
     """
     try:
-        return pathlib.Path(keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models", file_hash=md5))
+        name = url.rsplit("/", 1)[1]
+        return pathlib.Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=checksum))
     except Exception as error:  # keras raises bare Exception for what goes wrong on the network
         raise InputError(
             f"{url}: expected to download it; get it elsewhere and pass weights=FILE (--weights=FILE), or start from "

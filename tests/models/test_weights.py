@@ -159,7 +159,7 @@ def test_no_network_says_what_to_do(monkeypatch):
     with pytest.raises(
         InputError, match=r"^https://h/a/w\.h5: expected .*--weights=FILE.*Received: .*no route to host"
     ):
-        fetch("https://h/a/w.h5", md5="0" * 32)
+        fetch("https://h/a/w.h5", checksum="0" * 32)
 
 
 def test_fetch_checks_the_file(tmp_path, monkeypatch):
@@ -172,5 +172,5 @@ def test_fetch_checks_the_file(tmp_path, monkeypatch):
         return str(tmp_path / "w.h5")
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
-    assert fetch("https://h/a/w.h5", md5="abc").read_bytes() == b"weights"
+    assert fetch("https://h/a/w.h5", checksum="abc").read_bytes() == b"weights"
     assert seen == {"fname": "w.h5", "origin": "https://h/a/w.h5", "cache_subdir": "models", "file_hash": "abc"}
