@@ -85,7 +85,7 @@ def efficientnet_v2(size: str, *, last: str, millions: int, checksum: str) -> Ba
     """EfficientNetV2-B0 to B3, S, M or L; `last` has the letters of the last blocks of its first two stages."""
     # These stages fuse widening and striding, so what they widen is no longer at their input's stride: tap their ends.
     # A first stage of one block changes the number of channels, so it has no sum.
-    first, second = last
+    first, second = last[0], last[1]
     ends = ("block1a_project_activation" if first == "a" else f"block1{first}_add", f"block2{second}_add")
     return Backbone(
         f"EfficientNetV2-{size}, {millions} M parameters (Tan and Le 2021)",

@@ -1,4 +1,4 @@
-"""From a backbone to an encoder: a model that gives features at strides 2, 4, 8, 16 and 32.
+"""From a backbone to an encoder: a model that gives features at strides 2 (where it has such), 4, 8, 16 and 32.
 
 Flows in: images as the backbone expects them, float [B, H, W, C], H and W multiples of 32. Flows out: a list
 of features, finest first, each float [B, H/s, W/s, C_s].
@@ -20,6 +20,9 @@ from ptxtf.models.rebuild import rebuild
 from ptxtf.models.weights import fetch, load_weights
 
 _PROBE_SIZE = 256  # px, for models of any image size; a multiple of all strides
+
+# Layers that begin a network, in float32 always, as bfloat16 would lose grey levels before the first convolution.
+_SCALES_IMAGES = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ def named_encoder(name: str, *, weights: str | os.PathLike[str] | None, precisio
     Args:
         name: a key of `BACKBONES`.
         weights: "imagenet", None for random ones, or a file.
-        precision: a Keras dtype policy; None: the global one.
+        precision: a Keras dtype policy; None: the global one. Layers that scale images are float32 always.
 
     Raises:
         ValueError: the name is unknown.
@@ -70,7 +73,8 @@ def encoder_of(model: keras.Model, *, weights: str | os.PathLike[str] | None, pr
     Args:
         model: with one image input and a graph of layers.
         weights: a file to load first; "imagenet" and None both keep what the model has.
-        precision: a Keras dtype policy for all of its layers; None: as they are.
+        precision: a Keras dtype policy for all of its layers but those that scale images, which are float32 always;
+            None: as they are.
 
     Raises:
         ValueError: no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
@@ -101,7 +105,9 @@ def _cut(model: keras.Model, outputs: list[keras.KerasTensor], precision: str | 
     """Keep what leads to the outputs, for images of any size, with fused batch normalization."""
 
     def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
-        if precision is not None:
+        if isinstance(layer, _SCALES_IMAGES):
+            config["dtype"] = "float32"
+        elif precision is not None:
             config["dtype"] = precision
         is_plain = type(layer) is keras.layers.BatchNormalization
         return (FusedBatchNormalization if is_plain else type(layer)).from_config(config)

@@ -63,6 +63,24 @@ def reference_logits(weights, images):
     return tf.nn.conv2d(x, weights["logits"]["kernel"], 1, "SAME") + weights["logits"]["bias"]
 
 
+# One backbone of each family: the others have the same layers, only more of them.
+SMALLEST = (
+    "vgg16",
+    "resnet34",
+    "resnet50",
+    "densenet121",
+    "inceptionv3",
+    "efficientnetb0",
+    "efficientnetv2b0",
+    "inceptionresnetv2",
+    "xception",
+    "mobilenetv2",
+    "mobilenetv3small",
+    "convnexttiny",
+    "tiny",
+)
+
+
 def test_the_network_is_the_u_net_written_down():
     model, images = tiny_unet(), random_images(2, 64, 96, 1)
     model(images, training=True)  # statistics other than 0 and 1
@@ -95,8 +113,8 @@ def test_a_compiled_function_gives_what_the_eager_model_gives(jit_compile):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_segments_images_of_odd_sizes(name):
+@pytest.mark.parametrize("name", SMALLEST)
+def test_every_family_of_backbones_segments_images_of_odd_sizes(name):
     model = unet(name, weights=None)
     assert model.input_shape == model.output_shape == (None, None, None, 1)
     logits = model(random_images(1, 70, 100, 1))
