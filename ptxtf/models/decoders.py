@@ -17,7 +17,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from ptxtf.models.backbones import STRIDES, level
+from ptxtf.models.backbone import STRIDES, level
 from ptxtf.models.layers import BATCH_MOMENTUM, FusedBatchNormalization
 
 UPSAMPLINGS = ("nearest", "transposed")

@@ -1,4 +1,4 @@
-"""From a backbone to an encoder: a model that gives features at strides 2, 4, 8, 16 and 32.
+"""From a backbone to an encoder: a model that gives features at strides 2 (where it has such), 4, 8, 16 and 32.
 
 Flows in: images in 0..1, padded to multiples of 32, as `Encoder.feed` scales them. Flows out: features by name, "P1" at
 stride 2 to "P5" at stride 32, each float [B, H/s, W/s, C].
@@ -19,13 +19,18 @@ import keras
 
 from ptxtf.errors import InputError
 from ptxtf.models import atrous, framing
-from ptxtf.models.backbones import BACKBONES, STRIDES, Backbone, level
+from ptxtf.models.backbone import STRIDES, Backbone, level
+from ptxtf.models.backbones import BACKBONES
+from ptxtf.models.download import fetch
 from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
 from ptxtf.models.rebuild import Weights, rebuild
 from ptxtf.models.stem import fold
-from ptxtf.models.weights import fetch, is_saved_model, load_encoder, load_weights
+from ptxtf.models.weights import is_saved_model, load_encoder, load_weights
 
 _PROBE_SIZE = 256  # px, for models of any image size; a multiple of all strides
+
+# Layers that begin a network, in float32 always, as bfloat16 would lose grey levels before the first convolution.
+_SCALES_IMAGES = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +86,7 @@ def named_encoder(name: str, options: EncoderOptions) -> Encoder:
     if options.weights is not None and not is_saved_model(options.weights):
         path = _imagenet_file(name, row) if options.weights == "imagenet" else options.weights
         load_weights(model, path, by_name=row.imagenet is not None and row.imagenet.by_name)
-    pyramid = {level(stride): model.get_layer(tap).output for stride, tap in zip(STRIDES, row.taps, strict=True)}
+    pyramid = {level(stride): model.get_layer(tap).output for stride, tap in zip(row.strides, row.taps, strict=True)}
     return _cut(model, pyramid, options, scaling=row.scaling, centre=row.centre)
 
 
@@ -113,7 +118,7 @@ def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
             f"backbone {name}: expected weights=None (--weights=none) or a file, as it has no ImageNet weights. "
             "Received: weights='imagenet'"
         )
-    return fetch(row.imagenet.url, md5=row.imagenet.md5)
+    return fetch(row.imagenet.url, checksum=row.imagenet.checksum)
 
 
 def _cut(
@@ -134,7 +139,9 @@ def _cut(
 
     def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
         config.update(changes.get(id(layer), {}))
-        if options.precision is not None:
+        if isinstance(layer, _SCALES_IMAGES):
+            config["dtype"] = "float32"
+        elif options.precision is not None:
             config["dtype"] = options.precision
         return _quicker(layer).from_config(config)
 

@@ -16,7 +16,7 @@ import keras
 from keras import layers
 
 from ptxtf.models import decoders, framing
-from ptxtf.models.backbones import STRIDES, level
+from ptxtf.models.backbone import STRIDES, level
 from ptxtf.models.decoders import Decoded, Pyramid
 from ptxtf.models.encoders import EncoderOptions, encoder_of, named_encoder
 

@@ -5,6 +5,7 @@ changed in place, or one InputError that names the file and the first layer that
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import h5py
 import keras
@@ -75,7 +76,7 @@ def load_encoder(encoder: keras.Model, path: files.Name) -> None:
     differing = [
         name
         for name in [*ours, *(name for name in theirs if name not in ours)]
-        if _shapes(ours.get(name)) != _shapes(theirs.get(name))
+        if _layer_shapes(ours.get(name)) != _layer_shapes(theirs.get(name))
     ]
     if differing:
         raise InputError(
@@ -85,32 +86,17 @@ def load_encoder(encoder: keras.Model, path: files.Name) -> None:
         layer.set_weights(theirs[name].get_weights())
 
 
-def _shapes(layer: keras.Layer | None) -> list[tuple[int, ...]]:
-    return [] if layer is None else [tuple(weight.shape) for weight in layer.weights]
+def _layer_shapes(layer: keras.Layer | None) -> list[tuple[int, ...]]:
+    return [] if layer is None else [tuple(variable.shape) for variable in _in_saved_order(layer)]
+
+
+def _and_others(items: Sequence[object]) -> str:
+    return f" and {len(items) - 1} others" if len(items) > 1 else ""
 
 
 def _listed(names: list[str]) -> str:
     """Name a few, and count the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def fetch(url: str, *, md5: str) -> pathlib.Path:
-    """Download a published weight file once, into Keras' own cache folder, and give its path.
-
-    Args:
-        url: of the file.
-        md5: hexadecimal checksum that the file must have.
-
-    Raises:
-        InputError: it cannot be fetched.
-    """
-    try:
-        return pathlib.Path(keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models", file_hash=md5))
-    except Exception as error:  # keras raises bare Exception for what goes wrong on the network
-        raise InputError(
-            f"{url}: expected to download it; get it elsewhere and pass weights=FILE (--weights=FILE), or start from "
-            f"random weights by weights=None (--weights=none). Received: {_one_line(error)}"
-        ) from error
 
 
 def _read_legacy(root: h5py.Group) -> dict[str, list[np.ndarray]]:
@@ -137,19 +123,21 @@ def _load_legacy(model: keras.Model, path: files.Path, saved: dict[str, list[np.
     if by_name:
         if missing := [layer.name for layer in layers if layer.name not in saved]:
             raise InputError(
-                f"weights file {path}: expected the weights of {model.name}'s layer {missing[0]!r}. Received: none"
+                f"weights file {path}: expected the weights of {model.name}'s layer {missing[0]!r}"
+                f"{_and_others(missing)}. Received: none"
             )
         matches = [(layer, layer.name) for layer in layers]
     else:
         saved = _join_groups(saved, layers)
         matches = list(zip(layers, saved, strict=False))
-    for layer, name in matches:
-        expected, received = [tuple(v.shape) for v in _in_saved_order(layer)], _shapes(saved[name])
-        if expected != received:
-            raise InputError(
-                f"weights file {path}: expected weights of shapes {expected} for {model.name}'s layer {layer.name!r}. "
-                f"Received: shapes={received} of the file's layer {name!r}"
-            )
+    differing = [(layer, name) for layer, name in matches if _layer_shapes(layer) != _shapes(saved[name])]
+    if differing:
+        layer, name = differing[0]
+        raise InputError(
+            f"weights file {path}: expected weights of shapes {_layer_shapes(layer)} for {model.name}'s layer "
+            f"{layer.name!r}{_and_others(differing)}. "
+            f"Received: shapes={_shapes(saved[name])} of the file's layer {name!r}"
+        )
     if not by_name and len(saved) != len(layers):
         raise InputError(
             f"weights file {path}: expected the weights of {model.name}'s {len(layers)} layers. "

@@ -63,6 +63,24 @@ def reference_logits(weights, images):
     return tf.nn.conv2d(x, weights["logits"]["kernel"], 1, "SAME") + weights["logits"]["bias"]
 
 
+# One backbone of each family: the others have the same layers, only more of them.
+SMALLEST = (
+    "vgg16",
+    "resnet34",
+    "resnet50",
+    "densenet121",
+    "inceptionv3",
+    "efficientnetb0",
+    "efficientnetv2b0",
+    "inceptionresnetv2",
+    "xception",
+    "mobilenetv2",
+    "mobilenetv3small",
+    "convnexttiny",
+    "tiny",
+)
+
+
 def test_the_network_is_the_u_net_written_down():
     model, images = tiny_unet(), random_images(2, 64, 96, 1)
     model(images, training=True)  # statistics other than 0 and 1
@@ -95,8 +113,8 @@ def test_a_compiled_function_gives_what_the_eager_model_gives(jit_compile):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_segments_images_of_odd_sizes(name):
+@pytest.mark.parametrize("name", SMALLEST)
+def test_every_family_of_backbones_segments_images_of_odd_sizes(name):
     model = unet(name, weights=None)
     assert model.input_shape == model.output_shape == (None, None, None, 1)
     logits = model(random_images(1, 70, 100, 1))
@@ -395,15 +413,6 @@ def test_a_file_for_a_model(tmp_path):
     np.testing.assert_array_equal(
         model.get_layer("encoder").get_layer("last4").kernel, source.get_layer("last4").kernel
     )
-
-
-def test_without_a_network_the_error_says_what_to_fetch(monkeypatch):
-    def fail(*_args, **_options):
-        raise Exception("URL fetch failure")  # noqa: TRY002 (what Keras raises)
-
-    monkeypatch.setattr(keras.utils, "get_file", fail)
-    with pytest.raises(InputError, match=r"^https://.*resnet34_imagenet_1000_no_top\.h5: expected .*--weights=FILE"):
-        unet("resnet34")
 
 
 def test_imagenet_weights_that_do_not_exist():

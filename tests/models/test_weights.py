@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptxtf.errors import InputError
-from ptxtf.models.weights import fetch, load_weights
+from ptxtf.models.weights import load_weights
 
 # Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -165,26 +165,11 @@ def test_what_is_no_weight_file_is_refused(tmp_path):
     assert_refuses(tmp_path / "empty.h5", "expected the weights of small")
 
 
-def test_no_network_says_what_to_do(monkeypatch):
-    def fail(*_args, **_options):
-        raise Exception("URL fetch failure on x: None -- no route\nto host")  # noqa: TRY002
-
-    monkeypatch.setattr(keras.utils, "get_file", fail)
-    with pytest.raises(
-        InputError, match=r"^https://h/a/w\.h5: expected .*--weights=FILE.*Received: .*no route to host"
-    ):
-        fetch("https://h/a/w.h5", md5="0" * 32)
-
-
-def test_fetch_checks_the_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    (tmp_path / "w.h5").write_bytes(b"weights")
-    seen = {}
-
-    def get_file(fname, origin, **options):
-        seen.update(options, fname=fname, origin=origin)
-        return str(tmp_path / "w.h5")
-
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
-    assert fetch("https://h/a/w.h5", md5="abc").read_bytes() == b"weights"
-    assert seen == {"fname": "w.h5", "origin": "https://h/a/w.h5", "cache_subdir": "models", "file_hash": "abc"}
+def test_a_file_of_another_network_says_how_many_layers_differ(tmp_path):
+    layers = {
+        name: {key: array[..., :1] for key, array in weights.items()} for name, weights in random_layers().items()
+    }
+    path = write_legacy(tmp_path / "w.h5", layers)
+    assert assert_refuses(path, r"small's layer 'first' and 2 others\. Received: shapes=")
+    path = write_legacy(tmp_path / "v.h5", {"conv": layers["first"]})
+    assert assert_refuses(path, r"small's layer 'first' and 2 others\. Received: none", by_name=True)

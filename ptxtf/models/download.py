@@ -1,0 +1,83 @@
+"""Published weight files, downloaded once, into Keras' own cache folder.
+
+Flows in: a URL and a checksum. Flows out: the path of a whole file, or one InputError that says what to do without a
+network.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import urllib.error
+import urllib.request
+
+from ptxtf.errors import InputError
+
+_TIMEOUT_S = 60.0
+_ALL_THERE = 416
+"""What a server answers that is asked for what comes behind the last byte (RFC 9110, section 15.5.17)."""
+
+
+def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
+    """Download a file unless it is there; what an earlier try has left goes on where it stopped.
+
+    Args:
+        url: of the file.
+        checksum: MD5 or SHA-256, hexadecimal, that the file must have; None: any file will do.
+
+    Returns:
+        The file in the folder "models" of $KERAS_HOME, by default ~/.keras, where Keras puts and finds such files too.
+
+    Raises:
+        InputError: it cannot be fetched, or is another file.
+    """
+    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    path = pathlib.Path(home, "models", url.rsplit("/", 1)[1])
+    if path.is_file() and _is_right(path, checksum):
+        return path
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, part)
+    except OSError as error:  # URLError and timeouts are such
+        raise InputError(
+            f"{url}: expected to download it; get it elsewhere and pass weights=FILE (--weights=FILE), or start from "
+            f"random weights by weights=None (--weights=none). Received: {error}"
+        ) from error
+    if not _is_right(part, checksum):
+        received = _digest(part, checksum or "")
+        part.unlink()
+        raise InputError(f"{url}: expected a file of checksum {checksum}. Received: {received}; try again")
+    return part.replace(path)
+
+
+def _download(url: str, part: pathlib.Path) -> None:
+    """Append what is missing, or begin anew where the server does not know parts."""
+    there = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            expected = response.headers.get("Content-Length")
+            with part.open("ab" if response.status == 206 else "wb") as file:
+                before = file.tell()
+                shutil.copyfileobj(response, file)
+                received = file.tell() - before
+    except urllib.error.HTTPError as error:
+        if error.code != _ALL_THERE:
+            raise
+        return
+    if expected is not None and received < int(expected):
+        raise OSError(f"the connection ended after {received} of {expected} bytes; a new try goes on from there")
+
+
+def _is_right(path: pathlib.Path, checksum: str | None) -> bool:
+    return checksum is None or _digest(path, checksum) == checksum
+
+
+def _digest(path: pathlib.Path, checksum: str) -> str:
+    """Return the checksum of the kind that another one is."""
+    digest = hashlib.sha256() if len(checksum) == 64 else hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
