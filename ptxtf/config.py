@@ -7,6 +7,8 @@ or TensorFlow; messages speak of flags, as that is where most values come from. 
 
 import dataclasses
 import math
+import numbers
+import os
 import typing
 from typing import Any, Literal
 
@@ -26,12 +28,35 @@ def _check(condition: bool, expected: str, **received: object) -> None:
         raise ValueError(f"expected {expected}. Received: {came}")
 
 
-def check_choices(config: Any) -> None:
-    """Raise ValueError unless every field that has a fixed set of values has one of them."""
+_KINDS: dict[Any, tuple[str, Any]] = {
+    int: ("an integer", numbers.Integral),
+    float: ("a number", numbers.Real),
+    str: ("a text", (str, os.PathLike)),
+    bool: ("True or False", bool),
+}
+"""What a field's type is called, and what its values are instances of."""
+
+
+def check_fields(config: Any) -> None:
+    """Raise ValueError unless every field's value is of its kind, and one of its choices where it has such.
+
+    Of the kind are NumPy's numbers too; they become Python's, as small ones of NumPy overflow.
+    """
     for field in dataclasses.fields(config):
-        choices = typing.get_args(field.type) if typing.get_origin(field.type) is Literal else ()
         value = getattr(config, field.name)
-        _check(not choices or value in choices, f"{field.name} of {', '.join(choices)}", **{field.name: value})
+        if typing.get_origin(field.type) is Literal:
+            choices = typing.get_args(field.type)
+            _check(value in choices, f"{field.name} of {', '.join(choices)}", **{field.name: value})
+            continue
+        is_tuple = typing.get_origin(field.type) is tuple
+        kind = typing.get_args(field.type)[0] if is_tuple else field.type
+        name, instances = _KINDS[kind]
+        values = value if is_tuple and not isinstance(value, str) else (value,)
+        is_fit = all(isinstance(one, instances) for one in values)
+        _check(is_fit, f"{field.name}, {'each ' * is_tuple}{name}", **{field.name: value})
+        if kind in (int, float):
+            plain = tuple(kind(one) for one in values)
+            object.__setattr__(config, field.name, plain if is_tuple else plain[0])
 
 
 def _check_positive(**numbers: float) -> None:
@@ -41,7 +66,8 @@ def _check_positive(**numbers: float) -> None:
 
 def check_seed(seed: int) -> None:
     """Raise ValueError unless the seed is in 0..2**32 - 1."""
-    _check(0 <= seed < 2**32, "seed in 0..4294967295", seed=seed)
+    is_fit = isinstance(seed, numbers.Integral) and 0 <= seed < 2**32
+    _check(is_fit, "seed, an integer in 0..4294967295", seed=seed)
 
 
 def _check_not_negative(**numbers: float) -> None:
@@ -61,6 +87,7 @@ class PhantomConfig:
     workers: int = setting("processes; 0: one per core", 0)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive(count=self.count)
         _check(self.phantom_size >= 64, "phantom_size of at least 64", phantom_size=self.phantom_size)
         _check(0 <= self.positive_share <= 1, "positive_share in 0..1", positive_share=self.positive_share)
@@ -114,7 +141,7 @@ class ConvertConfig:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         _check(
             bool(self.dicom_dir) + bool(self.image_dir) <= 1 and bool(self.dicom_dir or self.image_dir or self.dry_run),
             "--dicom_dir or --image_dir",
@@ -159,7 +186,7 @@ class InputConfig:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         _check(
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
@@ -200,7 +227,7 @@ class PreprocessConfig:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         _check_positive(patch_size=self.patch_size)
         _check_not_negative(
             clip_limit=self.clip_limit, shift=self.shift, gamma=self.gamma, blur_px=self.blur_px, noise=self.noise
@@ -248,7 +275,7 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         _check(
             len(self.decoder_filters) == 5 and min(self.decoder_filters) >= 1,
             "five decoder_filters, each at least 1",
@@ -274,9 +301,9 @@ class TrainConfig:
     overlays: int = setting("validation cases drawn for TensorBoard after each epoch", 4)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # TensorFlow takes a checkpoint's path for a pattern
         _check(not set("[]*?") & set(self.run_dir), "run_dir without any of [ ] * ?", run_dir=self.run_dir)
-        check_choices(self)
         _check_positive(epochs=self.epochs, learning_rate=self.learning_rate)
         _check_not_negative(
             warmup_epochs=self.warmup_epochs,
@@ -303,6 +330,7 @@ class MaskConfig:
     min_area_px: int = setting("a smaller mask (all regions together, original pixels) counts as none", 0)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check(0 < self.threshold < 1, "threshold between 0 and 1", threshold=self.threshold)
         _check_not_negative(min_area_px=self.min_area_px)
 
@@ -321,6 +349,7 @@ class EvaluateConfig:
     seed: int = setting("seed of the bootstrap", 0)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
         _check_not_negative(gallery=self.gallery)
         check_seed(self.seed)
@@ -335,6 +364,7 @@ class PredictConfig:
     batch_size: int = setting("images per step", 8)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive(batch_size=self.batch_size)
 
 

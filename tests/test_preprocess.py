@@ -246,7 +246,12 @@ def test_what_batches_keep_in_memory_shows_in_nothing(records):
         ({"batch_size": 0}, "expected batch_size above 0. Received: batch_size=0"),
         ({"image_size": -64}, "expected image_size of 0 or at least 32. Received: image_size=-64"),
         ({"cache": "all"}, "expected cache of auto, equalised, decoded, none. Received: cache='all'"),
-        ({"seed": -1}, "expected seed in 0..4294967295. Received: seed=-1"),
+        ({"seed": -1}, "expected seed, an integer in 0..4294967295. Received: seed=-1"),
+        ({"seed": 1.5}, "expected seed, an integer in 0..4294967295. Received: seed=1.5"),
+        ({"batch_size": 2.0}, "expected batch_size, an integer. Received: batch_size=2.0"),
+        ({"image_size": 64.0}, "expected image_size, an integer. Received: image_size=64.0"),
+        ({"split": None}, "expected train_split, a text. Received: train_split=None"),
+        ({"tile_grid": (2.5, 2)}, r"expected tile_grid, each an integer. Received: tile_grid=\(2.5, 2\)"),
         ({"zoom": 1.0}, "expected zoom from 0 to below 1. Received: zoom=1.0"),
         ({"split": "tarin"}, "expected a split of train, val, test. Received: split='tarin'"),
     ],
@@ -255,6 +260,33 @@ def test_arguments_out_of_range_are_refused_at_the_call_of_batches(records, opti
     arguments = {"split": "train", "batch_size": 4, "training": training, **options}
     with pytest.raises(ValueError, match=message):
         ptxtf.batches(records, **arguments)
+
+
+def test_numpy_numbers_are_as_good_as_python_s(records):
+    options = {"mode": "patch", "patches": "random"}
+    python, numpy = (
+        next(
+            ptxtf.batches(
+                records, "train", training=True, batch_size=whole(2), seed=whole(5), patch_size=whole(32),
+                tile_grid=(whole(4), whole(3)), zoom=real(0.25), **options,
+            )
+        )
+        for whole, real in ((int, float), (np.uint8, np.float32))
+    )  # fmt: skip
+    np.testing.assert_array_equal(python[0], numpy[0])
+
+
+@pytest.mark.parametrize("content", [b"hello", tf.train.Example().SerializeToString()])
+def test_records_that_are_whole_but_no_radiographs_are_an_error_that_names_the_folder(records, tmp_path, content):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    manifest = ptxtf.data.shards.read_manifest(copy)
+    for shard in manifest.shards("val"):
+        with tf.io.TFRecordWriter(str(copy / shard.name)) as writer:
+            for _ in range(shard.images):
+                writer.write(content)
+    with pytest.raises(InputError, match=r"copy: expected whole records; .* names the bad one\. Received: "):
+        next(ptxtf.batches(copy, "val", batch_size=2, training=False))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -85,7 +85,10 @@ def readable(directory: files.Name) -> Iterator[None]:
     try:
         yield
     # FailedPreconditionError: a shard ends early, but between two records, and the count is not dataset.json's.
-    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
+    # InvalidArgumentError: a record is whole, but holds something else.
+    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" not in error.message:
+            raise
         raise InputError(
             f"{directory}: expected whole records; `python -m tools.check_tfrecords` names the bad one. "
             f"Received: {error.message}"
@@ -269,6 +272,7 @@ def _unpack(packed: tf.Tensor, *, width: int) -> tf.Tensor:
 
 def _epoch_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     """Draw an epoch's seed, an int32 of 0 or more, from the run's (below 2**32) and the number of the epoch."""
+    seed = int(seed)  # NumPy's small integers would overflow
     folded = tf.random.fold_in([seed >> 16, seed & 0xFFFF], tf.cast(epoch, tf.int32), alg="philox")
     drawn = tf.random.stateless_uniform([], folded, minval=None, maxval=None, dtype=tf.int32, alg="philox")
     return tf.bitwise.bitwise_and(drawn, 2**31 - 1)

@@ -22,7 +22,7 @@ from ptxtf.models import atrous, framing
 from ptxtf.models.backbone import STRIDES, Backbone, level
 from ptxtf.models.backbones import BACKBONES
 from ptxtf.models.download import fetch
-from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
+from ptxtf.models.layers import faster_class
 from ptxtf.models.rebuild import Weights, rebuild
 from ptxtf.models.stem import fold
 from ptxtf.models.weights import is_saved_model, load_encoder, load_weights
@@ -143,7 +143,7 @@ def _cut(
             config["dtype"] = "float32"
         elif options.precision is not None:
             config["dtype"] = options.precision
-        return _quicker(layer).from_config(config)
+        return faster_class(layer).from_config(config)
 
     def adapt(layer: keras.Layer, weights: Weights) -> Weights:
         return [stem.kernel, *weights[1:]] if stem and layer is stem.convolution else weights
@@ -160,15 +160,6 @@ def _cut(
     if options.weights is not None and is_saved_model(options.weights):
         load_encoder(encoder, options.weights)
     return Encoder(encoder, feed, centre)
-
-
-def _quicker(layer: keras.Layer) -> type[keras.Layer]:
-    """Give the class that computes what a layer computes, sooner if there is one."""
-    if type(layer) is keras.layers.BatchNormalization:
-        return FusedBatchNormalization
-    if type(layer) is keras.layers.Conv2D and layer.groups > 1:
-        return GroupedConv2D
-    return type(layer)
 
 
 def _outputs_by_stride(model: keras.Model) -> dict[int, keras.KerasTensor]:

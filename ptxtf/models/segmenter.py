@@ -260,7 +260,8 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
         choices = ", ".join(map(str, (0, *STRIDES)))
         raise ValueError(f"expected up_to_stride of {choices}. Received: up_to_stride={up_to_stride}")
     encoder = model.get_layer("encoder")
-    encoder.trainable = True
+    for layer in encoder.layers:
+        layer.trainable = True
     frozen = [
         encoder.output[level(stride)]
         for stride in STRIDES

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ptxtf.ops.checks import check_lengths
-from ptxtf.ops.draws import Stream, uniforms
+from ptxtf.ops.checks import checked_lengths
+from ptxtf.ops.draws import Stream, between, uniforms
 
 
 class AffineParameters(NamedTuple):
@@ -75,14 +75,14 @@ def draw_affine(
         raise ValueError(f"expected shift of at least 0. Received: shift={shift}")
     drawn = uniforms(seeds, stream=Stream.AFFINE, count=7)
     size, direction, scale, side, lean = tf.unstack(drawn[:, :5], axis=1)
-    angles = math.radians(low) + math.radians(high - low) * size
+    angles = between(size, math.radians(low), math.radians(high))
     angles = tf.where(direction < 0.5, angles, -angles)
     return AffineParameters(
         rotations_radians=tf.cast(angles, tf.float32),
-        zooms=tf.cast(1.0 + zoom * (2.0 * scale - 1.0), tf.float32),
+        zooms=tf.cast(between(scale, 1.0 - zoom, 1.0 + zoom), tf.float32),
         flips=side < flip_probability,
-        shears_radians=tf.cast(math.radians(shear_degrees) * (2.0 * lean - 1.0), tf.float32),
-        shifts=tf.cast(shift * (2.0 * drawn[:, 5:] - 1.0), tf.float32),
+        shears_radians=tf.cast(between(lean, -math.radians(shear_degrees), math.radians(shear_degrees)), tf.float32),
+        shifts=tf.cast(between(drawn[:, 5:], -shift, shift), tf.float32),
     )
 
 
@@ -120,14 +120,14 @@ def affine_matrices(
     mirror = tf.cast(tf.where(tf.convert_to_tensor(flips, tf.bool), -1.0, 1.0), tf.float64)
     slope = tf.zeros_like(angles) if shears_radians is None else tf.tan(tf.cast(shears_radians, tf.float64))
     way = tf.zeros([2], tf.float64) if shifts is None else tf.cast(shifts, tf.float64)
-    check_lengths(image_size, name="image_size", axes=("height", "width"))
+    lengths = checked_lengths(image_size, name="image_size", axes=("height", "width"))
     _check_parameters([angles, zooms, mirror, slope], None if shifts is None else way)
     cosine, sine = tf.cos(angles) / zooms, tf.sin(angles) / zooms
     down = tf.stack([cosine, sine], axis=-1)  # [B, 2]
     right = tf.stack([-sine, cosine], axis=-1) - slope[:, tf.newaxis] * down
     linear = tf.stack([down, right * mirror[:, tf.newaxis]], axis=1)  # [B, 2, 2]
-    centre = tf.constant([(length - 1) / 2 for length in image_size], tf.float64)
-    offset = centre - tf.linalg.matvec(linear, centre + way * tf.constant(image_size, tf.float64))
+    centre = tf.constant([(length - 1) / 2 for length in lengths], tf.float64)
+    offset = centre - tf.linalg.matvec(linear, centre + way * tf.constant(lengths, tf.float64))
     return tf.cast(tf.concat([linear, offset[:, :, tf.newaxis]], axis=-1), tf.float32)
 
 

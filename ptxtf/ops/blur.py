@@ -70,7 +70,7 @@ def blur(images: tf.Tensor, sigmas_px: tf.Tensor, *, largest_sigma_px: float) ->
         >>> blurred = blur(images, draw_blur(seeds, sigma_px=1.5), largest_sigma_px=1.5)
     """
     images, sigmas_px = tf.convert_to_tensor(images), tf.convert_to_tensor(sigmas_px)
-    if not 0 <= largest_sigma_px < math.inf:
+    if not 0 <= largest_sigma_px <= np.finfo(np.float32).max:
         raise ValueError(f"expected a finite largest_sigma_px >= 0. Received: largest_sigma_px={largest_sigma_px}")
     radius = kernel_radius(largest_sigma_px)
     _check_blur_arguments(images, sigmas_px, radius)

@@ -26,18 +26,24 @@ def check_per_image(
 ) -> None:
     """Raise ValueError unless values are of the dtype and [B, *shape], one entry for each image."""
     expected = [images.shape[0], *shape]
-    # The rank of its own: a shape of unknown rank is compatible with any.
-    if values.dtype != dtype or values.shape.rank != len(expected) or not values.shape.is_compatible_with(expected):
+    # Not by compatibility alone, which what is unknown has with anything.
+    is_fit = values.shape.rank == len(expected) and values.shape[1:].as_list() == list(shape)
+    if values.dtype != dtype or not is_fit or not values.shape.is_compatible_with(expected):
         wanted = ", ".join(map(str, [images.shape[0] or "B", *shape]))
         raise ValueError(
             f"expected {dtype.name} {name} [{wanted}]. Received: dtype={values.dtype.name}, shape={values.shape}"
         )
 
 
-def check_lengths(lengths: Sequence[int], *, name: str, axes: tuple[str, ...]) -> None:
-    """Raise ValueError unless there is a positive integer (Python's or NumPy's) for each of the named axes."""
+def checked_lengths(lengths: Sequence[int], *, name: str, axes: tuple[str, ...]) -> tuple[int, ...]:
+    """Return lengths as Python's integers.
+
+    Raises:
+        ValueError: they are not a positive integer (Python's or NumPy's) for each of the named axes.
+    """
     if len(lengths) != len(axes) or not all(isinstance(n, numbers.Integral) and n >= 1 for n in lengths):
         raise ValueError(f"expected {name} ({', '.join(axes)}), positive integers. Received: {name}={lengths}")
+    return tuple(int(n) for n in lengths)
 
 
 def check_fill_value(fill_value: float, images: tf.Tensor) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ptxtf.ops.blend import blend_four, unpack_bytes
-from ptxtf.ops.checks import check_lengths
+from ptxtf.ops.checks import checked_lengths
 
 _BLOCK = 16
 """Bins that one matrix product sums up, see `_running_sums`."""
@@ -40,7 +40,8 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
 
     Returns:
         [B, H, W, 1] in the images' dtype, each image equal to
-        `cv2.createCLAHE(clip_limit, (columns, rows)).apply(image)`.
+        `cv2.createCLAHE(clip_limit, (columns, rows)).apply(image)` (but for limits of 2**31 pixels and more, which
+        overflow in OpenCV and here limit nothing).
 
     Raises:
         ValueError: the images are not uint8 or uint16 [B, H, W, 1] with pixels, the limit is not finite, or the grid
@@ -56,8 +57,9 @@ def clahe(images: tf.Tensor, *, clip_limit: float = 2.0, tile_grid: tuple[int, i
     variant: its mirroring, its way to spread the surplus, its float32 arithmetic and rounding.
     """
     images = tf.convert_to_tensor(images)
-    _check_arguments(images, clip_limit, tile_grid)
-    tiling = _tiling_of(images, tile_grid)
+    rows, columns = checked_lengths(tile_grid, name="tile_grid", axes=("rows", "columns"))
+    _check_arguments(images, clip_limit, (rows, columns))
+    tiling = _tiling_of(images, (rows, columns))
     equalised = tf.map_fn(
         lambda image: _equalise(image[..., 0], clip_limit, tiling)[..., tf.newaxis],
         images,
@@ -103,7 +105,6 @@ def _check_arguments(images: tf.Tensor, clip_limit: float, tile_grid: tuple[int,
         )
     if not math.isfinite(clip_limit):
         raise ValueError(f"expected a finite clip_limit. Received: clip_limit={clip_limit}")
-    check_lengths(tile_grid, name="tile_grid", axes=("rows", "columns"))
     if images.dtype == tf.uint16 and (tile_grid[0] + 2) * (tile_grid[1] + 2) > _MOST_TABLES:
         raise ValueError(
             f"expected tile_grid of at most {_MOST_TABLES} tiles, its border included, for uint16. "

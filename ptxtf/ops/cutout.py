@@ -7,7 +7,7 @@ A rectangle is (top, left, height, width) in pixels; an image and its mask can s
 
 import tensorflow as tf
 
-from ptxtf.ops.checks import check_fill_value, check_images, check_lengths, check_per_image
+from ptxtf.ops.checks import check_fill_value, check_images, check_per_image, checked_lengths
 from ptxtf.ops.draws import Stream, uniforms
 
 
@@ -35,14 +35,14 @@ def draw_cutout(seeds: tf.Tensor, *, image_size: tuple[int, int], largest_share:
     Source: T. DeVries and G. W. Taylor, Improved Regularization of Convolutional Neural Networks with Cutout (2017),
     arXiv:1708.04552. Theirs is a square of one size with its centre anywhere in the image, so that it may reach beyond.
     """
-    check_lengths(image_size, name="image_size", axes=("height", "width"))
+    lengths = checked_lengths(image_size, name="image_size", axes=("height", "width"))
     if not 0 <= largest_share <= 1:
         raise ValueError(f"expected largest_share in 0..1. Received: largest_share={largest_share}")
     drawn = uniforms(seeds, stream=Stream.CUTOUT, count=4)
     # A little more, as 0.29 * 100 is 28.999999999999996.
-    largest = tf.constant([int(largest_share * length + 1e-6) for length in image_size], tf.float64)
+    largest = tf.constant([int(largest_share * length + 1e-6) for length in lengths], tf.float64)
     sides = tf.floor(drawn[:, :2] * (largest + 1.0))
-    places = tf.floor(drawn[:, 2:] * (tf.constant(image_size, tf.float64) - sides + 1.0))
+    places = tf.floor(drawn[:, 2:] * (tf.constant(lengths, tf.float64) - sides + 1.0))
     return tf.cast(tf.concat([places, sides], axis=1), tf.int32)
 
 
@@ -69,9 +69,11 @@ def cut_out(images: tf.Tensor, rectangles: tf.Tensor, *, fill_value: float = 0.0
     check_images(images, tf.float32, tf.uint8)
     check_per_image(rectangles, images, name="rectangles", dtype=tf.int32, shape=(4,))
     check_fill_value(fill_value, images)
-    top, left, height, width = tf.unstack(rectangles[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)  # [B, 1, 1, 1]
-    rows = tf.range(tf.shape(images)[1])[:, tf.newaxis, tf.newaxis]  # [H, 1, 1]
-    columns = tf.range(tf.shape(images)[2])[:, tf.newaxis]  # [W, 1]
+    corners_and_sides = tf.cast(rectangles, tf.int64)[:, :, tf.newaxis, tf.newaxis, tf.newaxis]  # sums fit in 64 bits
+    top, left, height, width = tf.unstack(corners_and_sides, axis=1)  # [B, 1, 1, 1]
+    size = tf.shape(images, out_type=tf.int64)
+    rows = tf.range(size[1])[:, tf.newaxis, tf.newaxis]  # [H, 1, 1]
+    columns = tf.range(size[2])[:, tf.newaxis]  # [W, 1]
     in_rows = (rows >= top) & (rows < top + height)  # [B, H, 1, 1]
     in_columns = (columns >= left) & (columns < left + width)  # [B, 1, W, 1]
     return tf.where(in_rows & in_columns, tf.cast(fill_value, images.dtype), images)

@@ -55,3 +55,10 @@ def uniforms(seeds: tf.Tensor, *, stream: Stream, count: int) -> tf.Tensor:
     drawn = tf.map_fn(bits, seeds, fn_output_signature=tf.int32)
     # In float64, so that what the caller computes from them rounds to the same float32 however a compiler orders it.
     return tf.cast(drawn, tf.float64) * 2.0**-32 + 0.5
+
+
+def between(shares: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Turn uniform numbers in [0, 1) into uniform ones in [low, high): float64 -> float64 of the same shape."""
+    # abs changes nothing, as no factor is negative. It keeps a compiler from fusing multiply and add, which rounds once
+    # instead of twice: of numbers that lie in the middle between two of float32, others would come out.
+    return tf.abs(shares * (high - low)) + low

@@ -12,7 +12,7 @@ import math
 import tensorflow as tf
 
 from ptxtf.ops.checks import check_images, check_per_image
-from ptxtf.ops.draws import Stream, uniforms
+from ptxtf.ops.draws import Stream, between, uniforms
 
 
 def to_unit_range(images: tf.Tensor) -> tf.Tensor:
@@ -55,7 +55,7 @@ def draw_brightness(seeds: tf.Tensor, *, brightness: float) -> tf.Tensor:
     """
     if not 0 <= brightness < 1:
         raise ValueError(f"expected 0 <= brightness < 1. Received: brightness={brightness}")
-    return tf.cast(1.0 + brightness * _signed_shares(seeds, Stream.BRIGHTNESS), tf.float32)
+    return _draw(seeds, Stream.BRIGHTNESS, 1.0 - brightness, 1.0 + brightness)
 
 
 def adjust_brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -98,7 +98,7 @@ def draw_contrast(seeds: tf.Tensor, *, contrast: float) -> tf.Tensor:
     """
     if not 0 <= contrast < 1:
         raise ValueError(f"expected 0 <= contrast < 1. Received: contrast={contrast}")
-    return tf.cast(1.0 + contrast * _signed_shares(seeds, Stream.CONTRAST), tf.float32)
+    return _draw(seeds, Stream.CONTRAST, 1.0 - contrast, 1.0 + contrast)
 
 
 def adjust_contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -150,7 +150,8 @@ def draw_gamma(seeds: tf.Tensor, *, gamma: float) -> tf.Tensor:
     """
     if not 0 <= gamma < math.inf:
         raise ValueError(f"expected a finite gamma >= 0. Received: gamma={gamma}")
-    return tf.cast(tf.exp(math.log1p(gamma) * _signed_shares(seeds, Stream.GAMMA)), tf.float32)
+    largest = math.log1p(gamma)
+    return tf.cast(tf.exp(between(uniforms(seeds, stream=Stream.GAMMA, count=1)[:, 0], -largest, largest)), tf.float32)
 
 
 def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
@@ -178,6 +179,6 @@ def adjust_gamma(images: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(images, tf.float64) ** by_image, tf.float32)
 
 
-def _signed_shares(seeds: tf.Tensor, stream: Stream) -> tf.Tensor:
-    """Return float64 [B], uniform in -1..1."""
-    return 2.0 * uniforms(seeds, stream=stream, count=1)[:, 0] - 1.0
+def _draw(seeds: tf.Tensor, stream: Stream, low: float, high: float) -> tf.Tensor:
+    """Return float32 [B], uniform in low..high."""
+    return tf.cast(between(uniforms(seeds, stream=stream, count=1)[:, 0], low, high), tf.float32)

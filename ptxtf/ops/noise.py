@@ -13,7 +13,7 @@ import statistics
 import numpy as np
 import tensorflow as tf
 
-from ptxtf.ops.checks import check_images, check_lengths
+from ptxtf.ops.checks import check_images, checked_lengths
 from ptxtf.ops.draws import Stream, uniforms
 
 _BITS = 16  # per pixel: half of what one uniform number has
@@ -44,13 +44,13 @@ def draw_noise(seeds: tf.Tensor, *, noise: float, image_shape: tuple[int, int, i
     """
     if not 0 <= noise < math.inf:
         raise ValueError(f"expected a finite noise >= 0. Received: noise={noise}")
-    check_lengths(image_shape, name="image_shape", axes=("height", "width", "channels"))
-    values = math.prod(image_shape)
+    lengths = checked_lengths(image_shape, name="image_shape", axes=("height", "width", "channels"))
+    values = math.prod(lengths)
     drawn = uniforms(seeds, stream=Stream.NOISE, count=1 + -(-values // 2))
     deviations, normal = noise * drawn[:, :1], tf.gather(_normal_quantiles(), _halves(drawn[:, 1:])[:, :values])
     # In float64, which the standard deviations fill: their product rounds the same way whatever it is fused with.
     pixels = tf.cast(deviations * tf.cast(normal, tf.float64), tf.float32)
-    return tf.reshape(pixels, [-1, *image_shape])  # [B, H * W * C] -> [B, H, W, C]
+    return tf.reshape(pixels, [-1, *lengths])  # [B, H * W * C] -> [B, H, W, C]
 
 
 def add_noise(images: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

@@ -11,13 +11,12 @@ rows. XLA copies such pieces at memory speed, where `tf.image.extract_patches` b
 """
 
 import math
-import operator
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from ptxtf.ops.checks import check_lengths
+from ptxtf.ops.checks import checked_lengths
 from ptxtf.ops.grid import checked_size, covered_length, patch_count
 
 
@@ -105,8 +104,8 @@ def stitch_patches(
 
 def _height_and_width(image_size: int | tuple[int, int]) -> tuple[int, int]:
     sides = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else image_size
-    check_lengths(sides, name="image_size", axes=("height", "width"))
-    return operator.index(sides[0]), operator.index(sides[1])
+    height, width = checked_lengths(sides, name="image_size", axes=("height", "width"))
+    return height, width
 
 
 def _int32(indices: np.ndarray) -> tf.Tensor:

@@ -42,6 +42,7 @@ def draw_corners(seeds: tf.Tensor, masks: tf.Tensor, *, size: int, count: int, f
         >>> patches, mask_patches = (crop_patches(batch, corners, size=128) for batch in (images, masks))
     """
     seeds, masks = tf.convert_to_tensor(seeds), tf.convert_to_tensor(masks)
+    size, count = operator.index(size), operator.index(count)
     _check_draw_arguments(seeds, masks, size, count, foreground_share)
     drawn = uniforms(seeds, stream=Stream.CORNERS, count=4 * count)
     coins, pixel_shares, *place_shares = tf.unstack(tf.reshape(drawn, [-1, 4, count]), axis=1)  # four of [B, count]
@@ -77,7 +78,7 @@ def crop_patches(images: tf.Tensor, corners: tf.Tensor, *, size: int) -> tf.Tens
     Example:
         >>> patches = crop_patches(images, corners, size=128)  # [B, count, 128, 128, C]
     """
-    images, corners = tf.convert_to_tensor(images), tf.convert_to_tensor(corners)
+    images, corners, size = tf.convert_to_tensor(images), tf.convert_to_tensor(corners), operator.index(size)
     _check_crop_arguments(images, corners, size)
     batch, height, width, channels = tf.unstack(tf.shape(images))
     are_inside = tf.reduce_all((corners >= 0) & (corners <= tf.stack([height, width]) - size))
@@ -106,7 +107,7 @@ def _check_draw_arguments(seeds: tf.Tensor, masks: tf.Tensor, size: int, count: 
     if not shape[:1].is_compatible_with(seeds.shape[:1]):
         raise ValueError(f"expected a mask for each of {seeds.shape[0]} seeds. Received: shape={shape}")
     checked_size(tuple(shape[1:3]), size, None)
-    if operator.index(count) < 1:
+    if count < 1:
         raise ValueError(f"expected count of at least 1. Received: count={count}")
     if not 0 <= foreground_share <= 1:
         raise ValueError(f"expected foreground_share in 0..1. Received: foreground_share={foreground_share}")
@@ -115,7 +116,7 @@ def _check_draw_arguments(seeds: tf.Tensor, masks: tf.Tensor, size: int, count: 
 def _check_crop_arguments(images: tf.Tensor, corners: tf.Tensor, size: int) -> None:
     if images.shape.rank != 4:
         raise ValueError(f"expected images [B, H, W, C]. Received: shape={images.shape}")
-    if operator.index(size) < 1 or any(length is not None and length < size for length in images.shape[1:3]):
+    if size < 1 or any(length is not None and length < size for length in images.shape[1:3]):
         raise ValueError(f"expected size from 1 to the images' sides, {images.shape[1:3]}. Received: size={size}")
     shape = corners.shape
     if corners.dtype != tf.int32 or shape.rank != 3 or not shape.is_compatible_with([images.shape[0], None, 2]):

@@ -151,6 +151,9 @@ CONVOLUTIONS = [
     {"groups": 2, "channels": 80},  # each group a block
     {"groups": 4, "strides": 2, "padding": "same", "use_bias": False},
     {"groups": 4, "dilation_rate": 2, "activation": "relu"},
+    {"groups": 8},  # each channel by itself
+    {"groups": 8, "dilation_rate": 2, "padding": "same"},
+    {"groups": 8, "strides": 2},
     {"groups": 1},
 ]
 

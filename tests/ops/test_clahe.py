@@ -160,6 +160,14 @@ def test_batches_without_pixels_are_refused(shape):
         ops.clahe(np.zeros(shape, np.uint8))
 
 
+def test_numpy_integers_are_tile_grids():
+    images = noise((1, 20, 30, 1))
+    for integer in (np.int32, np.int64, np.uint8):
+        np.testing.assert_array_equal(
+            ops.clahe(images, tile_grid=(integer(2), integer(3))), ops.clahe(images, tile_grid=(2, 3))
+        )
+
+
 @pytest.mark.parametrize("tile_grid", [(0, 8), (8,), (8, 2.5)])
 def test_grids_without_tiles_are_refused(tile_grid):
     with pytest.raises(ValueError, match=r"expected tile_grid \(rows, columns\).*Received: tile_grid="):

@@ -119,6 +119,29 @@ def test_no_change_draws_one():
     assert np.all(ops.draw_gamma(seeds(9), gamma=0) == 1.0)
 
 
+def test_wide_ranges_draw_the_same_on_every_path():
+    """Of these seeds, a compiler that rounds a product and a sum but once makes others."""
+    known = [[-183929182, 1838045540], [1262532293, 110077963], [-1045727175, -1763466074]]
+    others = np.random.default_rng(0).integers(-(2**31), 2**31, (20_000, 2))
+    batch_seeds = np.concatenate([known, others]).astype(np.int32)
+
+    def draw_all(seeds):
+        affine = ops.draw_affine(
+            seeds, rotation_degrees=(3, 171), zoom=0.9, flip_probability=0.5, shear_degrees=80, shift=0.9
+        )
+        return (
+            ops.draw_contrast(seeds, contrast=0.9),
+            ops.draw_brightness(seeds, brightness=0.8),
+            ops.draw_gamma(seeds, gamma=5),
+            ops.draw_blur(seeds, sigma_px=7.7),
+            *affine,
+        )
+
+    plain, compiled = (tf.function(draw_all, jit_compile=jit)(batch_seeds) for jit in (False, True))
+    for one, other in zip(plain, compiled, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_drawing_functions_are_independent_of_one_another():
     masks = np.zeros((1000, 64, 64, 1), np.uint8)
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from ptxtf import files
-from ptxtf.config import check_choices, setting
+from ptxtf.config import check_fields, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class BenchmarkConfig:
         for name, lowest in {**least, "step_size": 32}.items():
             if getattr(self, name) < lowest:
                 raise ValueError(f"expected {name} of at least {lowest}. Received: {name}={getattr(self, name)}")
-        check_choices(self)
+        check_fields(self)
         for name in ("save", "picture"):
             target = getattr(self, name)
             if target and files.path(target).is_dir():
