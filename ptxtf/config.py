@@ -290,6 +290,7 @@ class TrainConfig:
     run_dir: str = setting("folder for checkpoints, history.csv, TensorBoard events and the final model")
     epochs: int = setting("passes over the training split", 75)
     learning_rate: float = setting("Adam's step size (the highest, where a schedule changes it)", 1e-3)
+    encoder_rate: float = setting("the encoder's step size as a multiple of it: less spares what was pretrained", 1.0)
     schedule: Literal["constant", "cosine"] = setting("cosine: warm up, then fall to 0 along half a cosine", "constant")
     warmup_epochs: float = setting("epochs of linear warm-up of --schedule=cosine", 1.0)
     focal_weight: float = setting("weight of the focal loss", 1.0)
@@ -304,7 +305,7 @@ class TrainConfig:
         check_fields(self)
         # TensorFlow takes a checkpoint's path for a pattern
         _check(not set("[]*?") & set(self.run_dir), "run_dir without any of [ ] * ?", run_dir=self.run_dir)
-        _check_positive(epochs=self.epochs, learning_rate=self.learning_rate)
+        _check_positive(epochs=self.epochs, learning_rate=self.learning_rate, encoder_rate=self.encoder_rate)
         _check_not_negative(
             warmup_epochs=self.warmup_epochs,
             focal_weight=self.focal_weight,

@@ -19,7 +19,7 @@ from ptxtf import files, forward, models, pipeline, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, readable
 from ptxtf.errors import InputError
-from ptxtf.training import checkpoints, history, losses, metrics, schedules, steps, watch
+from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train(
     with strategy.scope():
         # a begun run has its weights in the checkpoint, and need not find the first ones again
         model = build_model(dataclasses.replace(network, weights="none") if begun else network)
-        optimizer = _optimizer(training, network, steps_per_epoch)
+        optimizer = _optimizer(training, network, model, steps_per_epoch)
         optimizer.build(model.trainable_variables)
         state = checkpoints.RunState(run_dir, model, optimizer)
         logits_of = forward.logits_function(model, preprocessing, xla=xla)
@@ -134,8 +134,15 @@ def _strategy() -> tf.distribute.Strategy:
     )
 
 
-def _optimizer(training: TrainConfig, network: ModelConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    adam = keras.optimizers.Adam(schedules.learning_rate(training, steps_per_epoch=steps_per_epoch))
+def _optimizer(
+    training: TrainConfig, network: ModelConfig, model: keras.Model, steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    rate = schedules.learning_rate(training, steps_per_epoch=steps_per_epoch)
+    if training.encoder_rate == 1:
+        adam = keras.optimizers.Adam(rate)
+    else:
+        encoder = model.get_layer("encoder").trainable_variables
+        adam = optimizers.EncoderAdam(rate, encoder_variables=encoder, encoder_rate=training.encoder_rate)
     # float16 gradients underflow without a scaled loss; bfloat16 has float32's range
     return keras.optimizers.LossScaleOptimizer(adam) if network.precision == "mixed_float16" else adam
 

@@ -19,15 +19,14 @@ class EncoderAdam(keras.optimizers.Adam):
     Args:
         learning_rate: for all other variables: a number or a schedule.
         encoder_variables: those with another rate.
-        encoder_factor: by which their rate is smaller, over 0; with 0 they would only lose their statistics, so freeze
-            them instead.
+        encoder_rate: their learning rate as a multiple of the others', over 0; to keep them as they are, freeze them.
 
     Raises:
-        ValueError: the factor is not over 0.
+        ValueError: encoder_rate is not over 0.
 
     Example:
         >>> encoder = model.get_layer("encoder").trainable_variables
-        >>> optimizer = EncoderAdam(1e-3, encoder_variables=encoder, encoder_factor=0.1)
+        >>> optimizer = EncoderAdam(1e-3, encoder_variables=encoder, encoder_rate=0.1)
     """
 
     def __init__(
@@ -35,17 +34,17 @@ class EncoderAdam(keras.optimizers.Adam):
         learning_rate: Any,
         *,
         encoder_variables: Sequence[keras.Variable],
-        encoder_factor: float,
+        encoder_rate: float,
         **options: Any,
     ) -> None:
-        if encoder_factor <= 0:
-            raise ValueError(f"expected encoder_factor above 0. Received: encoder_factor={encoder_factor}")
+        if encoder_rate <= 0:
+            raise ValueError(f"expected encoder_rate above 0. Received: encoder_rate={encoder_rate}")
         super().__init__(learning_rate, **options)
-        self._encoder_factor = encoder_factor
+        self._encoder_rate = encoder_rate
         self._encoder_paths = frozenset(variable.path for variable in encoder_variables)
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         """Update one variable, by its own learning rate."""
         if self._trainable_variables[self._get_variable_index(variable)].path in self._encoder_paths:
-            learning_rate = learning_rate * self._encoder_factor
+            learning_rate = learning_rate * self._encoder_rate
         super().update_step(gradient, variable, learning_rate)
