@@ -26,13 +26,13 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) 
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
     """
-    prepare = tf.function(preprocess.for_inference(config), jit_compile=True)
-    infer = tf.function(lambda pieces: model(pieces, training=False), jit_compile=xla)
+    prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
+    infer = tf.function(lambda pieces: model(pieces, training=False), jit_compile=xla, autograph=False)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
 
-    return tf.function(logits)
+    return tf.function(logits, autograph=False)
 
 
 def use_xla(setting: str) -> bool:

@@ -45,7 +45,9 @@ class TrainingSource:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
         batches = self.split.epochs(batch_size, seed=seed, first=first)
-        return batches.map(self.augment_batch, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
+        return batches.map(
+            dataset.as_it_is(self.augment_batch), num_parallel_calls=_AHEAD, deterministic=True
+        ).prefetch(_AHEAD)
 
     def augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Augment a batch of the split."""
@@ -61,7 +63,11 @@ def training_source(inputs: InputConfig, config: PreprocessConfig) -> TrainingSo
     size = _size_that_fits(inputs, config)
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
     equalised = inputs.cache == "equalised" or (inputs.cache == "auto" and on_processor)
-    prepare = tf.function(preprocess.equalise(config), jit_compile=True) if equalised and config.clahe else None
+    prepare = (
+        tf.function(preprocess.equalise(config), jit_compile=True, autograph=False)
+        if equalised and config.clahe
+        else None
+    )
     split = dataset.Split(
         inputs.records_dir, inputs.train_split, image_size=size, cache=inputs.cache != "none", prepare=prepare
     )
@@ -158,7 +164,7 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
 
 
 def _inference_batches(host_batches: tf.data.Dataset, config: PreprocessConfig) -> _Pairs:
-    prepare = tf.function(preprocess.for_inference(config), jit_compile=True)
+    prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
     for batch in host_batches:
         real = tf.math.count_nonzero(batch["image_id"] != "", dtype=tf.int32)
         images = prepare(batch["image"])

@@ -87,14 +87,14 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool
             images, masks = cut_patches(images, masks, seeds, config)
         return images, tf.cast(masks, tf.float32)
 
-    compiled = tf.function(augment, jit_compile=True) if xla else augment
+    compiled = tf.function(augment, jit_compile=True, autograph=False) if xla else augment
 
     def steps(images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, masks = compiled(images, masks, seeds)
         # Behind what is compiled: inside it, XLA would copy both batches for this axis of one.
         return (images[tf.newaxis], masks[tf.newaxis]) if config.mode == "whole" else (images, masks)
 
-    return tf.function(steps) if xla else steps
+    return tf.function(steps, autograph=False) if xla else steps
 
 
 def for_inference(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -23,6 +23,9 @@ _SHUFFLE_UNCACHED = 1024
 _FINISHED_AT_ONCE = 2
 """Batches whose masks are unpacked at the same time; each takes a fraction of the time of augmenting one."""
 
+as_it_is = tf.autograph.experimental.do_not_convert
+"""For what tf.data calls: AutoGraph would rewrite it first, which takes seconds. Nothing here branches on tensors."""
+
 Batch = Mapping[str, tf.Tensor]
 """What `Split.batches` yields; see there."""
 
@@ -69,7 +72,7 @@ def _examples(
     records = tf.data.Dataset.from_tensor_slices(list(map(str, paths))).interleave(
         tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    parsed = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    parsed = records.map(as_it_is(parse), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
 
 
@@ -152,7 +155,7 @@ class Split:
         self.image_size = _common_size(directory, manifest, image_size)
         self._cached = cache
         dataset = _examples(directory, manifest, split, image_size=self.image_size).map(
-            lambda case: _to_keep(case, prepare), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            as_it_is(lambda case: _to_keep(case, prepare)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         self._examples = dataset.cache() if cache else dataset
 
@@ -205,7 +208,9 @@ class Split:
             self.steps(batch_size)
             return self._training_batches(tf.data.Dataset.from_tensors(epoch), batch_size, seed)
         epoch_seed = _epoch_seed(seed, epoch)
-        dataset = self._examples.batch(batch_size).map(lambda batch: _finish(_fill(batch, batch_size), epoch_seed))
+        dataset = self._examples.batch(batch_size).map(
+            as_it_is(lambda batch: _finish(_fill(batch, batch_size), epoch_seed))
+        )
         return _ordered(dataset)
 
     def _training_batches(self, epochs: tf.data.Dataset, batch_size: int, seed: int) -> tf.data.Dataset:
@@ -216,9 +221,9 @@ class Split:
             epoch_seed = _epoch_seed(seed, epoch)
             dataset = self._examples.shuffle(window, tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
             dataset = dataset.batch(batch_size, drop_remainder=True)
-            return dataset.map(lambda batch: _finish(batch, epoch_seed), num_parallel_calls=_FINISHED_AT_ONCE)
+            return dataset.map(as_it_is(lambda batch: _finish(batch, epoch_seed)), num_parallel_calls=_FINISHED_AT_ONCE)
 
-        return _ordered(epochs.flat_map(batches_of))
+        return _ordered(epochs.flat_map(as_it_is(batches_of)))
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -261,7 +266,7 @@ def _pack(mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(eights * tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8), axis=-1)
 
 
-@tf.function(jit_compile=True)  # a third of the time of TensorFlow's operations one by one
+@tf.function(jit_compile=True, autograph=False)  # a third of the time of TensorFlow's operations one by one
 def _unpack(packed: tf.Tensor, *, width: int) -> tf.Tensor:
     """Undo `_pack` for a batch: uint8 [B, H, ceil(W / 8)] -> uint8 [B, H, W, 1]."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1)  # [256, 8]

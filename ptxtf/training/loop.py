@@ -17,7 +17,7 @@ import tqdm
 
 from ptxtf import files, forward, models, pipeline, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
-from ptxtf.data.dataset import Split, readable
+from ptxtf.data.dataset import Split, as_it_is, readable
 from ptxtf.errors import InputError
 from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
 
@@ -192,7 +192,9 @@ def _augmented(run: _Run, *, first_epoch: int) -> _Stream:
     if run.preprocessing.preprocess_on == "host":
         augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, first=first_epoch)
         steps_of = tf.data.Dataset.from_tensor_slices  # one after another, as replicas share the first axis
-        for step in distribute(augmented.flat_map(lambda images, masks: steps_of((images, masks))).prefetch(2)):
+        for step in distribute(
+            augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
+        ):
             yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
         return
     for batch in distribute(run.source.split.epochs(run.inputs.batch_size, seed=run.seed, first=first_epoch)):

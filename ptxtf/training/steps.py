@@ -66,7 +66,7 @@ def build(
     def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return strategy.reduce("SUM", strategy.run(update_replica, (images, masks, index)), axis=None)
 
-    @tf.function(jit_compile=xla)
+    @tf.function(jit_compile=xla, autograph=False)
     def update_replica(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = model(images[index], training=True)
@@ -84,4 +84,6 @@ def build(
         predicted = tf.sigmoid(logits) >= THRESHOLD
         return metrics.totals(masks, predicted, loss(masks, logits), real=image_ids != "")
 
-    return Steps(augment=augment_batch, update=tf.function(update), score=tf.function(score))
+    return Steps(
+        augment=augment_batch, update=tf.function(update, autograph=False), score=tf.function(score, autograph=False)
+    )

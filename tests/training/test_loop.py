@@ -37,7 +37,7 @@ def run(records, tmp_path, monkeypatch):
 
     def train(name="run", **settings) -> pathlib.Path:
         # compiling CLAHE takes seconds
-        quick = {"batch_size": 4, "epochs": 2, "clahe": False}
+        quick = {"batch_size": 4, "epochs": 2, "clahe": False, "overlays": 0}
         given = {"records_dir": str(records), "run_dir": str(tmp_path / name)} | quick | settings
         stages = []
         for kind in config.RUN:
