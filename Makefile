@@ -1,5 +1,6 @@
 # make demo       set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
 # make test       set up and run every test
+# make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
 # make check      format, lint, types
 # make clean      remove what the other targets made
@@ -9,7 +10,7 @@ BIN := .venv/bin
 TFIO := .venv-tfio/bin
 DEMO := demo
 
-.PHONY: setup demo test test-tfio check format clean
+.PHONY: setup demo test test-exhaustive test-tfio check format clean
 
 setup: .venv/ready
 
@@ -35,6 +36,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-exhaustive: setup
+	$(BIN)/python -m pytest -m exhaustive
 
 .venv-tfio/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
