@@ -20,12 +20,10 @@ from ptxtf.models.applications import (
     resnet,
     vgg,
 )
-from ptxtf.models.backbone import STRIDES, Backbone, ImageNetWeights
+from ptxtf.models.backbone import Backbone, ImageNetWeights
 from ptxtf.models.plain import plain_encoder
 from ptxtf.models.resnet import resnet18, resnet34
 from ptxtf.models.senet import seresnet50, seresnext50, seresnext101
-
-__all__ = ["BACKBONES", "STRIDES", "Backbone", "ImageNetWeights"]
 
 _QUBVEL = "https://github.com/qubvel/classification_models/releases/download"
 

@@ -45,9 +45,11 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
             _load_keras3(model, local, named=path)
 
 
-def is_saved_model(path: files.Name) -> bool:
-    """Return whether a path names a whole model: a .keras file, or the folder of a training run."""
-    path = files.path(path)
+def is_saved_model(weights: files.Name) -> bool:
+    """Return whether weights are to come from a whole model: a .keras file, or the folder of a training run."""
+    if weights == "imagenet":  # whatever is called so
+        return False
+    path = files.path(weights)
     return path.suffix == ".keras" or path.is_dir()
 
 

@@ -13,7 +13,8 @@ from keras.src.backend.common import global_state
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from ptxtf.models.backbones import BACKBONES, STRIDES
+from ptxtf.models.backbone import STRIDES
+from ptxtf.models.backbones import BACKBONES
 from ptxtf.models.encoders import EncoderOptions, named_encoder
 from ptxtf.models.framing import SCALINGS
 from ptxtf.models.segmenter import unet

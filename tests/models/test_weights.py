@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptxtf.errors import InputError
-from ptxtf.models.weights import load_weights
+from ptxtf.models.weights import is_saved_model, load_weights
 
 # Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -154,6 +154,16 @@ def test_another_model_s_keras_3_file_is_refused(tmp_path):
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3)])
     other.save_weights(tmp_path / "x.weights.h5")
     assert_refuses(tmp_path / "x.weights.h5", r"weights of small\. .*name=(first|second)")
+
+
+def test_a_model_is_a_file_or_a_folder_but_imagenet_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", "imagenet"):
+        (tmp_path / name).mkdir()
+    assert is_saved_model("run")
+    assert is_saved_model("some/model.keras")
+    assert not is_saved_model("imagenet")
+    assert not is_saved_model("weights.h5")
 
 
 def test_what_is_no_weight_file_is_refused(tmp_path):
