@@ -76,6 +76,19 @@ def check_clahe(figures: dict[str, dict]) -> None:
 
 
 @pytest.mark.slow
+def test_networks_train_and_predict_in_processes_of_their_own(tmp_path):
+    saved = tmp_path / "figures.json"
+    small = ["--backbone=tiny", "--image_size=64", "--batch_size=1", "--repeats=1"]
+    done = benchmark("model", *small, "--legacy_python=/bin/false", f"--save={saved}")
+    assert done.returncode == 0, done.stderr
+    assert [name for name, *_ in LINE.findall(done.stdout)].count("ptxtf, float32") == 2  # a step, a prediction
+    assert "segmentation_models: expected a network that trains. Received: nothing, skipped" in done.stdout
+    figures = {figure["name"]: figure for figure in json.loads(saved.read_text())["figures"]}
+    assert 0.1 < figures["ptxtf, float32: peak memory"]["median"] < 16
+    assert figures["ptxtf, float32: first training step after"]["median"] > 1
+
+
+@pytest.mark.slow
 def test_input_is_compared_in_both_stored_forms_and_drawn(tmp_path):
     saved, drawn = tmp_path / "figures.json", tmp_path / "batch.png"
     small = ["--image_size=64", "--step_size=32", "--batch_size=2", "--files=4", "--turns=1", "--repeats=1"]

@@ -1,47 +1,159 @@
-"""A training step and a prediction of the network."""
+"""A training step and a prediction of a U-Net, beside the libraries that people take for it.
 
+Each network has a process of its own, lest one library's threads and memory disturb another; see `networks`.
+"""
+
+import contextlib
 import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO
 
 import keras
-import tensorflow as tf
 
-from ptxtf import forward, models, preprocess
+from ptxtf import forward, models
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.preprocess import Augment
 from ptxtf.training import losses, steps
-from tools.benchmark import timing
+from tools.benchmark import networks, peers, timing
 from tools.benchmark.settings import BenchmarkConfig
-from tools.benchmark.table import Report, figures_of
+from tools.benchmark.table import Report
+
+_HALF = "mixed_bfloat16"
+"""In which peers are tried too: their best mode where the processor has instructions for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """A competitor: its line in the tables, and how its process is started."""
+
+    name: str
+    library: str
+    precision: str
+    python: str = sys.executable
+
+
+class _Process:
+    """A network that runs, to be asked for training steps and predictions."""
+
+    def __init__(self, name: str, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self.name = name
+        self._process = process
+        self._errors = errors
+        self.first_step_s = self._answer()
+
+    def ask(self, what: str) -> float:
+        print(what, file=_open(self._process.stdin))
+        return self._answer()
+
+    def _answer(self) -> float:
+        line = _open(self._process.stdout).readline()
+        if not line:
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:] or ["nothing"]
+            raise InputError(f"{self.name}: expected a network that trains. Received: {last[0]}")
+        return float(line)
+
+
+@contextlib.contextmanager
+def _running(network: _Network, config: BenchmarkConfig) -> Iterator[_Process]:
+    settings = {
+        "library": network.library,
+        "backbone": config.backbone,
+        "precision": network.precision,
+        "batch": config.batch_size,
+        "size": config.image_size,
+    }
+    command = [network.python, str(pathlib.Path(networks.__file__)), json.dumps(settings)]
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads would fill up
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, bufsize=1) as process,
+    ):
+        try:
+            yield _Process(network.name, process, errors)
+        finally:
+            process.kill()
+
+
+def _open(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None  # asked for by PIPE
+    return stream
 
 
 def run(config: BenchmarkConfig, report: Report) -> None:
-    """Print seconds and images per second of each."""
-    model, functions = build(config, preprocess.for_training(PreprocessConfig()))
-    images = tf.random.uniform([1, config.batch_size, config.image_size, config.image_size, 1])
-    masks = tf.cast(images > 0.9, tf.float32)
-    infer = tf.function(lambda: model(images[0], training=False), jit_compile=forward.use_xla("auto"))
-    times = timing.interleaved(
-        {
-            "training step": timing.clocked(lambda: float(functions.update(images, masks, tf.constant(0))), items=1),
-            "prediction": timing.clocked(lambda: infer().numpy(), items=1),
-        },
-        turns=config.repeats,
-    )
-    figures = [dataclasses.replace(figure, ratio=None) for figure in figures_of("U-Net", times, unit="s")]
-    report.add(figures)
-    for figure in figures:
-        print(f"{figure.name:16s} {figure.median:7.3f} s, {config.batch_size / figure.median:6.1f} images/s")
+    """Print tables of seconds a training step and a prediction, then first steps and memory."""
+    check_backbone(config)
+    with contextlib.ExitStack() as running:
+        started = [_start(network, config, running, report) for network in _present(config, report)]
+        processes = {process.name: process for process in started if process}
+        what = f"{config.backbone}, {config.batch_size} images of {config.image_size}²"
+        for task, title in (("train", "Training step"), ("predict", "Prediction")):
+            asks = {name: _asking(process, task) for name, process in processes.items()}
+            times = timing.interleaved(asks, turns=config.repeats)
+            per_image = {name: [s / config.batch_size for s in seconds] for name, seconds in times.items()}
+            report.table(f"{title}, U-Net over {what}", per_image, rate="images/s")
+        for name, process in processes.items():
+            report.fact(f"{name}: first training step after", process.first_step_s, "s")
+            report.fact(f"{name}: peak memory", process.ask("memory") / 2**30, "GiB")
 
 
-def build(config: BenchmarkConfig, augment: Augment) -> tuple[keras.Model, steps.Steps]:
-    """Return a network with random weights, and its training functions as `ptxtf.train` compiles them."""
+def _start(
+    network: _Network, config: BenchmarkConfig, running: contextlib.ExitStack, report: Report
+) -> _Process | None:
+    """Return a running network; None for a peer's that does not run."""
+    try:
+        return running.enter_context(_running(network, config))
+    except InputError as error:
+        if network.library == "ptxtf":
+            raise
+        report.skip(f"{error}, skipped")
+        return None
+
+
+def _asking(process: _Process, task: str) -> Callable[[], float]:
+    return lambda: process.ask(task)
+
+
+def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
+    ours = [_Network(f"ptxtf, {config.precision}", "ptxtf", config.precision)]
+    pytorch = [
+        peers.Peer(
+            f"segmentation_models.pytorch, {precision}",
+            lambda precision=precision: _Network(
+                f"segmentation_models.pytorch, {precision}", "segmentation_models_pytorch", precision
+            ),
+            ("segmentation_models.pytorch", "PyTorch"),
+        )
+        for precision in ("float32", _HALF)
+    ]
+    found = ours + [peer.build() for peer in peers.present(pytorch, report)]
+    if not config.legacy_python:
+        report.skip("segmentation_models: skipped; --legacy_python names a Python that has it, and TensorFlow 2.18")
+        return found
+    return [*found, _Network("segmentation_models", "segmentation_models", "float32", config.legacy_python)]
+
+
+def check_backbone(config: BenchmarkConfig) -> None:
+    """Raise InputError where ptxtf does not know the backbone."""
     if config.backbone not in models.BACKBONES:
         raise InputError(
             f"expected --backbone, one of {', '.join(models.BACKBONES)}. Received: --backbone={config.backbone}"
         )
+
+
+def build(config: BenchmarkConfig, augment: Augment) -> tuple[keras.Model, steps.Steps]:
+    """Return a network with random weights, and its training functions as `ptxtf.train` compiles them."""
+    check_backbone(config)
     model = models.unet(config.backbone, weights=None, precision=config.precision)
     optimizer = keras.optimizers.Adam(1e-3)
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     xla = forward.use_xla("auto")
     functions = steps.build(
