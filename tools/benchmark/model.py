@@ -5,6 +5,7 @@ Each network has a process of its own, lest one library's threads and memory dis
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -20,12 +21,12 @@ from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.preprocess import Augment
 from ptxtf.training import losses, steps
-from tools.benchmark import networks, peers, timing
+from tools.benchmark import networks, timing
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
 
+_PYTORCH = "segmentation_models_pytorch"
 _HALF = "mixed_bfloat16"
-"""In which peers are tried too: their best mode where the processor has instructions for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,22 +122,25 @@ def _asking(process: _Process, task: str) -> Callable[[], float]:
 
 
 def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
-    ours = [_Network(f"ptxtf, {config.precision}", "ptxtf", config.precision)]
-    pytorch = [
-        peers.Peer(
-            f"segmentation_models.pytorch, {precision}",
-            lambda precision=precision: _Network(
-                f"segmentation_models.pytorch, {precision}", "segmentation_models_pytorch", precision
-            ),
-            ("segmentation_models.pytorch", "PyTorch"),
-        )
-        for precision in ("float32", _HALF)
-    ]
-    found = ours + [peer.build() for peer in peers.present(pytorch, report)]
-    if not config.legacy_python:
+    found = [_Network(f"ptxtf, {config.precision}", "ptxtf", config.precision)]
+    if importlib.util.find_spec(_PYTORCH):  # not imported here, where TensorFlow is: together they may crash
+        found += [
+            _Network(f"segmentation_models.pytorch, {precision}", _PYTORCH, precision)
+            for precision in ("float32", *([_HALF] if _has_bfloat16() else []))
+        ]
+    else:
+        report.skip("segmentation_models.pytorch: not installed, skipped; pip install 'ptxtf[bench]'")
+    if config.legacy_python:
+        found.append(_Network("segmentation_models", "segmentation_models", "float32", config.legacy_python))
+    else:
         report.skip("segmentation_models: skipped; --legacy_python names a Python that has it, and TensorFlow 2.18")
-        return found
-    return [*found, _Network("segmentation_models", "segmentation_models", "float32", config.legacy_python)]
+    return found
+
+
+def _has_bfloat16() -> bool:
+    """Return whether the processor computes in bfloat16 by itself; otherwise a step may take minutes."""
+    file = pathlib.Path("/proc/cpuinfo")
+    return file.exists() and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(file.read_text().split())
 
 
 def check_backbone(config: BenchmarkConfig) -> None:

@@ -19,7 +19,6 @@ PACKAGES = {
     "DALI": "nvidia.dali",
     "MONAI": "monai",
     "PyTorch": "torch",
-    "segmentation_models.pytorch": "segmentation_models_pytorch",
 }
 """What the extra `bench` installs -> the module to import."""
 
