@@ -148,7 +148,6 @@ COMPARED_SLOWLY = (
     "vgg19",
     "densenet121",
     "inceptionv3",
-    "inceptionresnetv2",
     "mobilenetv3large",
 )
 
@@ -157,7 +156,10 @@ def slowly(*names):
     return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", [*COMPARED, *slowly(*COMPARED_SLOWLY)])
+LONGEST = pytest.param("inceptionresnetv2", marks=pytest.mark.exhaustive)
+
+
+@pytest.mark.parametrize("name", [*COMPARED, *slowly(*COMPARED_SLOWLY), LONGEST])
 def test_a_published_file_gives_the_original_s_features(name, tmp_path, monkeypatch):
     if name in PADDED:
         pad_same_in_keras(monkeypatch)
@@ -191,7 +193,7 @@ def test_features_have_the_strides_and_weights_the_number_they_are_said_to_have(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(  # which have layers that Keras names
-    "name", ["densenet121", "inceptionv3", "mobilenetv3small", "convnexttiny"]
+    "name", ["inceptionv3", "mobilenetv3small", "convnexttiny"]
 )
 def test_layer_names_are_unique_and_the_same_in_every_build(name):
     first, second = (named_encoder(name, EncoderOptions()).model for _ in range(2))
