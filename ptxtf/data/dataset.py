@@ -48,7 +48,8 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
         InputError: no record directory, another schema, an unknown split, or a missing shard.
         ValueError: a negative image_size.
 
-    A damaged shard shows when it is read, by TensorFlow's DataLossError or FailedPreconditionError.
+    A damaged shard shows when it is read, by TensorFlow's DataLossError, FailedPreconditionError or
+    InvalidArgumentError; `readable` makes one InputError of them.
 
     Example:
         >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):

@@ -195,15 +195,14 @@ def centre_block(x: keras.KerasTensor) -> keras.KerasTensor:
 def double_conv(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
     """Twice convolution 3x3, batch normalization and ReLU."""
     for number in (1, 2):
-        x = conv_bn_relu(x, filters, 3, name=name, number=number)
+        x = conv_bn_relu(x, filters, 3, name=name, suffix=number)
     return x
 
 
 def conv_bn_relu(
-    x: keras.KerasTensor, filters: int, size: int, *, name: str, number: int | None = None
+    x: keras.KerasTensor, filters: int, size: int, *, name: str, suffix: int | str = ""
 ) -> keras.KerasTensor:
     """Convolution, batch normalization and ReLU."""
-    suffix = "" if number is None else number
     # No bias: the normalization after it would take it away again.
     x = layers.Conv2D(
         filters, size, padding="same", use_bias=False, kernel_initializer="he_uniform", name=f"{name}_conv{suffix}"
