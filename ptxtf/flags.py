@@ -140,7 +140,11 @@ def _import_tensorflow() -> None:
     """Import TensorFlow and find its devices without the messages that no setting of its own keeps back.
 
     Whoever sets TF_CPP_MIN_LOG_LEVEL gets what that level lets through. Where the import fails, everything is shown.
+
+    oneDNN is on unless TF_ENABLE_ONEDNN_OPTS says otherwise. TensorFlow by itself leaves it off on x86 processors
+    without AVX-512, where it saves a quarter of a training step too.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from ptxtf import devices, preprocess
+from ptxtf import devices, models, preprocess
 from ptxtf.config import PreprocessConfig
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
@@ -27,12 +27,18 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) 
         xla: compile the model too, see `use_xla`.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
-    infer = tf.function(lambda pieces: model(pieces, training=False), jit_compile=xla, autograph=False)
+    quick = sooner(model, training=False, xla=xla)
+    infer = tf.function(lambda pieces: quick(pieces, training=False), jit_compile=xla, autograph=False)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
 
     return tf.function(logits, autograph=False)
+
+
+def sooner(model: keras.Model, *, training: bool, xla: bool) -> keras.Model:
+    """Return what computes a model soonest: its twin on a CPU, itself under XLA and where there is an accelerator."""
+    return model if xla or devices.has_accelerator() else models.twin(model, training=training)
 
 
 def use_xla(setting: str) -> bool:

@@ -1,6 +1,7 @@
 """Flags and flag files: values, origins of mistakes, round trips."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -159,3 +160,17 @@ def test_a_bad_flag_ends_with_status_2_and_one_line():
     )
     assert done.returncode == 2
     assert done.stderr == "ptxtf.train: command line: expected a known flag (see --help). Received: --lerning_rate\n"
+
+
+@pytest.mark.parametrize(("setting", "is_on"), [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False)])
+def test_commands_compute_by_onednn_unless_told_otherwise(setting, is_on):
+    probe = "from ptxtf import flags\ndef main(): import tensorflow\nflags.run(main)"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        env=environment | {"TF_CPP_MIN_LOG_LEVEL": "0"} | setting,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ("oneDNN custom operations are on" in done.stderr) == is_on  # TensorFlow's own words

@@ -50,7 +50,8 @@ def test_a_command_that_is_written_down_is_understood(line):
 def test_names_in_the_readme_s_python_exist():
     """In a fresh interpreter, after the snippet's own imports and no others."""
     pages = (ROOT / "README.md", ROOT / "docs" / "models.md")
-    code = "\n".join(re.search(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL).group(1) for page in pages)
+    text = "\n".join(page.read_text() for page in pages)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     lines = [line for line in code.splitlines() if line.startswith("import ")]
     lines += sorted(set(re.findall(r"\bptxtf(?:\.\w+)+", code)))
     assert len(lines) > 8

@@ -72,13 +72,13 @@ def named_encoder(name: str, options: EncoderOptions) -> Encoder:
     """Build the encoder of a row of `BACKBONES`.
 
     Raises:
-        ValueError: the name or the scaling is unknown.
-        InputError: the weights cannot be had or do not fit.
+        ValueError: the scaling is unknown.
+        InputError: the name is unknown, or the weights cannot be had or do not fit.
     """
     if name not in BACKBONES:
         close = difflib.get_close_matches(name.lower(), BACKBONES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(
+        raise InputError(
             f"{hint}expected backbone of {', '.join(BACKBONES)}, or a keras.Model. Received: backbone={name!r}"
         )
     row = BACKBONES[name]

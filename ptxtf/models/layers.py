@@ -74,17 +74,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         self._update(self.moving_mean, mean)
-        self._update(self.moving_variance, _biased(variance, tf.reduce_prod(tf.shape(inputs)[:3])))
+        self._update(self.moving_variance, variance * _bias(inputs))
         return outputs
 
     def _update(self, average: keras.Variable, statistic: tf.Tensor) -> None:
-        average.assign(average * self.momentum + statistic * (1.0 - self.momentum))
+        variable = average.value
+        variable.assign_sub((variable - statistic) * (1.0 - self.momentum))
 
 
-def _biased(variance: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Turn the fused operation's variance, divided by count - 1, into Keras' one, divided by count (0 for count 1)."""
-    ratio = tf.cast(count - 1, variance.dtype) / tf.cast(count, variance.dtype)
-    return tf.where(count > 1, variance * ratio, tf.zeros_like(variance))
+def _bias(inputs: tf.Tensor) -> tf.Tensor | float:
+    """Return what turns the fused operation's variance, divided by count - 1, into Keras' one, divided by count."""
+    if inputs.shape.is_fully_defined():
+        count = inputs.shape.num_elements() // inputs.shape[-1]
+        return (count - 1) / count
+    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+    return (count - 1) / count
 
 
 _BLOCK_CHANNELS = 32

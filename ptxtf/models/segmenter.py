@@ -59,7 +59,7 @@ def segmenter(
         input_scaling: a key of `SCALINGS`; None: what the backbone expects, and 0..1 for a keras.Model. "paper" feeds
             0..1 to any backbone, as the study did.
         output_stride: of the coarsest features, in pixels: 32, or 16, for which the last stage keeps its size and looks
-            further by convolutions with holes.
+            further by convolutions with holes; the decoder must be one that can do with that.
         heads: what comes out: "mask", one logit per pixel; "presence", one per image, from the coarsest features;
             "sides", masks from coarser maps of the decoder, for deep supervision.
         precision: "float32", "mixed_float16" or "mixed_bfloat16"; None: Keras' global policy. Logits are float32.
@@ -114,7 +114,7 @@ def unet(
         decoder_filters: channels of the five decoder blocks, coarsest first.
         upsampling: "nearest", or "transposed" convolutions.
         attention: "scse", spatial and channel squeeze and excitation in each block; or "none".
-        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
+        **options: heads, precision and input_scaling, as `segmenter` takes them.
 
     Returns:
         A keras.Model: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits, float32 [B, H, W, 1], or what its heads
@@ -132,6 +132,7 @@ def unet(
     _check_filters(decoder_filters)
     _check_choice("upsampling", upsampling, decoders.UPSAMPLINGS)
     _check_choice("attention", attention, decoders.ATTENTIONS)
+    _check_doubling(options)
     decoder = functools.partial(
         decoders.unet_decoder, filters=decoder_filters, upsampling=upsampling, attention=attention
     )
@@ -153,7 +154,7 @@ def unet_plus_plus(
         input_shape: (height, width, channels) of the images in pixels.
         weights: of the encoder.
         decoder_filters: channels of the nodes at stride 16, 8, 4, 2, 1.
-        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
+        **options: heads, precision and input_scaling, as `segmenter` takes them.
 
     Returns:
         A keras.Model as `unet` gives it; the sides are the nodes at stride 2.
@@ -166,6 +167,7 @@ def unet_plus_plus(
         >>> model = unet_plus_plus("efficientnetb3", weights=None, heads=("mask", "sides"))
     """
     _check_filters(decoder_filters)
+    _check_doubling(options)
     decoder = functools.partial(decoders.unet_plus_plus_decoder, filters=decoder_filters)
     return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
 
@@ -187,7 +189,7 @@ def fpn(
         weights: of the encoder.
         pyramid_filters: channels of the pyramid.
         decoder_filters: channels of the segmentation branch.
-        **options: heads, precision, input_scaling and output_stride, as `segmenter` takes them.
+        **options: heads, precision and input_scaling, as `segmenter` takes them.
 
     Returns:
         A keras.Model as `unet` gives it; the sides are the branches of the pyramid's levels.
@@ -200,6 +202,7 @@ def fpn(
         >>> model = fpn("resnet50", weights=None)
     """
     _check_positive(pyramid_filters=pyramid_filters, decoder_filters=decoder_filters)
+    _check_doubling(options)
     decoder = functools.partial(decoders.fpn_decoder, pyramid_filters=pyramid_filters, filters=decoder_filters)
     return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
 
@@ -293,6 +296,13 @@ def _check_filters(decoder_filters: Sequence[int]) -> None:
     count = len(STRIDES)
     if len(decoder_filters) != count or min(decoder_filters) < 1:
         raise ValueError(f"expected {count} decoder_filters of at least 1. Received: decoder_filters={decoder_filters}")
+
+
+def _check_doubling(options: dict[str, Any]) -> None:
+    """Refuse features of which two stages have one size, for decoders that double the size from stage to stage."""
+    stride = options.get("output_stride", 32)
+    if stride != 32:
+        raise ValueError(f"expected output_stride=32 of all decoders but deeplab_v3plus. Received: {stride}")
 
 
 def _check_positive(**numbers: int) -> None:

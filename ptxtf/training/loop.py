@@ -18,7 +18,6 @@ import tqdm
 from ptxtf import files, forward, models, pipeline, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, as_it_is, readable
-from ptxtf.errors import InputError
 from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
 
 
@@ -69,8 +68,12 @@ def train(
     with strategy.scope():
         # a begun run has its weights in the checkpoint, and need not find the first ones again
         model = build_model(dataclasses.replace(network, weights="none") if begun else network)
-        optimizer = _optimizer(training, network, model, steps_per_epoch)
-        optimizer.build(model.trainable_variables)
+        optimizer = optimizers.adam(
+            model,
+            schedules.learning_rate(training, steps_per_epoch=steps_per_epoch),
+            encoder_rate=training.encoder_rate,
+            precision=network.precision,
+        )
         state = checkpoints.RunState(run_dir, model, optimizer)
         logits_of = forward.logits_function(model, preprocessing, xla=xla)
         functions = steps.build(
@@ -104,10 +107,6 @@ def train(
 
 def build_model(network: ModelConfig) -> keras.Model:
     """Return the network that the settings describe."""
-    if network.backbone not in models.BACKBONES:
-        raise InputError(
-            f"expected --backbone of {', '.join(models.BACKBONES)}. Received: backbone={network.backbone!r}"
-        )
     options: dict[str, Any] = {}
     if network.decoder in ("unet", "unet_plus_plus"):
         options["decoder_filters"] = network.decoder_filters
@@ -132,19 +131,6 @@ def _strategy() -> tf.distribute.Strategy:
         if len(tf.config.list_logical_devices("GPU")) > 1
         else tf.distribute.get_strategy()
     )
-
-
-def _optimizer(
-    training: TrainConfig, network: ModelConfig, model: keras.Model, steps_per_epoch: int
-) -> keras.optimizers.Optimizer:
-    rate = schedules.learning_rate(training, steps_per_epoch=steps_per_epoch)
-    if training.encoder_rate == 1:
-        adam = keras.optimizers.Adam(rate)
-    else:
-        encoder = model.get_layer("encoder").trainable_variables
-        adam = optimizers.EncoderAdam(rate, encoder_variables=encoder, encoder_rate=training.encoder_rate)
-    # float16 gradients underflow without a scaled loss; bfloat16 has float32's range
-    return keras.optimizers.LossScaleOptimizer(adam) if network.precision == "mixed_float16" else adam
 
 
 def _loss(training: TrainConfig) -> keras.losses.Loss:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from ptxtf import forward
 from ptxtf.data.dataset import Batch
-from ptxtf.forward import Logits
 from ptxtf.preprocess import Augment
 from ptxtf.training import metrics
 
@@ -39,7 +39,7 @@ class Steps:
 
 def build(
     model: keras.Model,
-    logits_of: Logits,
+    logits_of: forward.Logits,
     loss: keras.losses.Loss,
     optimizer: keras.optimizers.Optimizer,
     *,
@@ -59,6 +59,7 @@ def build(
         xla: compile the training step too.
     """
     strategy = tf.distribute.get_strategy()
+    quick = forward.sooner(model, training=True, xla=xla)
 
     def augment_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(augment, (batch["image"], batch["mask"], batch["seed"]))
@@ -69,7 +70,7 @@ def build(
     @tf.function(jit_compile=xla, autograph=False)
     def update_replica(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = model(images[index], training=True)
+            logits = quick(images[index], training=True)
             value = tf.reduce_sum(loss(masks[index], logits)) / batch_size
             scaled = optimizer.scale_loss(value)
         optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)

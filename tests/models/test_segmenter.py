@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ptxtf.errors import InputError
-from ptxtf.models import BACKBONES, freeze, unet
+from ptxtf.models import BACKBONES, deeplab_v3plus, freeze, unet
 from ptxtf.models.plain import plain_encoder
 
 # Keras 3.15 converts variables in a way that NumPy 2 deprecates, whenever it saves.
@@ -108,9 +108,11 @@ def test_grey_and_three_equal_channels_agree():
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_compiled_function_gives_what_the_eager_model_gives(jit_compile):
-    model, images = tiny_unet(), random_images(2, 45, 71, 1)
+    model = tiny_unet()
     compiled = tf.function(model, jit_compile=jit_compile)
-    np.testing.assert_allclose(compiled(images), model(images), atol=1e-4)
+    for images in random_images(3, 2, 45, 71, 1):
+        np.testing.assert_allclose(compiled(images), model(images), atol=1e-4)
+    assert compiled.experimental_get_tracing_count() == 1  # other batches of one size are no reason to compile again
 
 
 @pytest.mark.slow
@@ -435,7 +437,7 @@ def test_imagenet_weights_that_do_not_exist():
         ({"heads": ("mask", "box")}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
         ({"upsampling": "bilinear"}, r"expected upsampling of nearest, transposed\. Received: upsampling='bilinear'"),
         ({"attention": "se"}, r"expected attention of none, scse\. Received: attention='se'"),
-        ({"output_stride": 8}, r"expected output_stride of 16 or 32\. Received: output_stride=8"),
+        ({"output_stride": 16}, r"expected output_stride=32 of all decoders but deeplab_v3plus\. Received: 16"),
         (
             {"input_shape": (64, 64)},
             r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
@@ -450,3 +452,8 @@ def test_wrong_arguments_are_named(options, match):
     options = {"backbone": "tiny", "weights": None, **options}
     with pytest.raises(ValueError, match=match):
         unet(options.pop("backbone"), **options)
+
+
+def test_deeplab_refuses_strides_that_no_encoder_has():
+    with pytest.raises(ValueError, match=r"expected output_stride of 16 or 32\. Received: output_stride=8"):
+        deeplab_v3plus("tiny", weights=None, output_stride=8)

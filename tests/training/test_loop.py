@@ -230,7 +230,8 @@ def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatc
 
 def test_an_unknown_backbone_is_one_clear_line():
     network = config.ModelConfig(backbone="resnet33")
-    with pytest.raises(InputError, match=r"expected --backbone of vgg16, .* Received: backbone='resnet33'"):
+    message = r"did you mean .*resnet34.*\? expected backbone of vgg16, .* Received: backbone='resnet33'"
+    with pytest.raises(InputError, match=message):
         loop.build_model(network)
 
 

@@ -1,0 +1,168 @@
+"""A model's twin: the same variables in fewer operations, to train and to predict by.
+
+Flows in: a functional keras.Model. Flows out: another one that gives the same numbers, to rounding, and gives them
+sooner on a CPU. It has no variables of its own, so that what one learns the other knows. The model given is the one to
+save: its layers are Keras' own.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from ptxtf.models.convolution import convolve, convolve_enlarged
+
+
+def twin(model: keras.Model, *, training: bool) -> keras.Model:
+    """Build a model that computes what another computes, from the same variables and in fewer operations.
+
+    - A convolution of 3 x 3 over a map that was enlarged twofold to the nearest, alone or joined to others, reads the
+      coarse map, see `ptxtf.models.convolution`; the fine one is never made.
+    - For prediction, batch normalization is folded into the convolution before it.
+
+    Args:
+        model: is left as it is. One that is not functional is given back.
+        training: whether the twin will be called with training=True. If not, it must not be.
+
+    Example:
+        >>> predict = twin(model, training=False)
+        >>> logits = predict(images, training=False)
+    """
+    if not _is_functional(model):
+        return model
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=_Rewriting(training))
+
+
+def _is_functional(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations") and not isinstance(layer, keras.Sequential)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A map that a convolution reads, alone or joined to others."""
+
+    features: keras.KerasTensor
+    enlarged: bool = False
+    """Whether the convolution reads it enlarged twofold."""
+
+
+class _Rewriting:
+    """Called with each layer of a model and what it reads: gives what the layer makes of it, or what a faster one does.
+
+    A layer that a faster one takes the place of is called all the same; what nobody reads is no part of the new model.
+    """
+
+    def __init__(self, training: bool) -> None:
+        self._training = training
+        self._parts: dict[keras.KerasTensor, list[_Part]] = {}  # of maps that a convolution need not read as one
+        self._convolved: dict[keras.KerasTensor, tuple[layers.Conv2D, list[_Part]]] = {}
+
+    def __call__(self, layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
+        if _is_functional(layer):
+            return twin(layer, training=self._training)(*arguments, **options)
+        outputs, inputs = layer(*arguments, **options), arguments[0]
+        if _enlarges(layer):
+            self._parts[outputs] = [_Part(inputs, enlarged=True)]
+        elif _joins(layer) and any(one in self._parts for one in inputs):
+            self._parts[outputs] = [part for one in inputs for part in self._parts.get(one, [_Part(one)])]
+        elif isinstance(layer, layers.Conv2D):
+            parts = self._parts.get(inputs) if _has_border(layer) else None
+            parts = parts or [_Part(inputs)]
+            if _has_border(layer) and (self._training or inputs in self._parts):
+                outputs = _Convolution(layer, parts)([part.features for part in parts])
+            self._convolved[outputs] = (layer, parts)
+        elif not self._training and _normalizes(layer) and inputs in self._convolved:
+            convolution, parts = self._convolved[inputs]
+            if convolution.activation is keras.activations.linear:
+                outputs = _Convolution(convolution, parts, layer)([part.features for part in parts])
+        return outputs
+
+
+def _enlarges(layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.UpSampling2D) and layer.size == (2, 2) and layer.interpolation == "nearest"
+
+
+def _joins(layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.Concatenate) and layer.axis in (-1, 3)
+
+
+def _has_border(layer: layers.Conv2D) -> bool:
+    """Return whether a layer is a plain convolution of 3 x 3 with zeros around."""
+    return (
+        (layer.kernel_size, layer.strides, layer.dilation_rate, layer.groups) == ((3, 3), (1, 1), (1, 1), 1)
+        and layer.padding == "same"
+        and layer.data_format == "channels_last"
+    )
+
+
+def _normalizes(layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.BatchNormalization) and layer.axis in (-1, 3)
+
+
+class _Convolution(keras.Layer):
+    """What a convolution gives of maps joined along their channels, and a batch normalization of that in prediction.
+
+    Args:
+        convolution: the layer that has the kernel and bias.
+        parts: of its input, as they will come when it is called.
+        normalization: that follows it, if any.
+    """
+
+    def __init__(
+        self, convolution: layers.Conv2D, parts: Sequence[_Part], normalization: keras.Layer | None = None
+    ) -> None:
+        # float32 is what variables come in, whose sums and products would lose digits in less.
+        super().__init__(name=f"{(normalization or convolution).name}_twin", dtype="float32", autocast=False)
+        self.convolution = convolution
+        self.normalization = normalization
+        self._enlarged = [part.enlarged for part in parts]
+        self._channels = [part.features.shape[-1] for part in parts]
+
+    def call(self, features: list[tf.Tensor]) -> tf.Tensor:
+        """Convolve float [B, H, W, C] each, or [B, H/2, W/2, C] of those to enlarge; gives float [B, H, W, filters]."""
+        kernel, bias = self._weights()
+        dtype = self.convolution.compute_dtype
+        outputs = tf.add_n(
+            [
+                convolve_enlarged(tf.cast(one, dtype), part) if enlarged else self._convolve(tf.cast(one, dtype), part)
+                for one, part, enlarged in zip(features, self._split(kernel), self._enlarged, strict=True)
+            ]
+        )
+        if bias is not None:
+            outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
+        return self.convolution.activation(outputs)
+
+    def compute_output_spec(self, features: list[keras.KerasTensor]) -> keras.KerasTensor:
+        """Return the outputs' shape and dtype, without a call to find them out."""
+        batch, height, width, _ = features[0].shape
+        factor = 2 if self._enlarged[0] else 1
+        joined = (batch, *(size and factor * size for size in (height, width)), sum(self._channels))
+        return keras.KerasTensor(self.convolution.compute_output_shape(joined), self.convolution.compute_dtype)
+
+    def _convolve(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if _has_border(self.convolution):
+            return convolve(features, kernel)
+        return self.convolution.convolution_op(features, tf.cast(kernel, features.dtype))
+
+    def _split(self, kernel: tf.Tensor) -> list[tf.Tensor]:
+        """Split a kernel, [h, w, C, filters], by the parts of the input."""
+        return tf.split(kernel, self._channels, axis=2) if len(self._channels) > 1 else [kernel]
+
+    def _weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return kernel and bias, with the normalization in them."""
+        kernel = tf.convert_to_tensor(self.convolution.kernel)
+        bias = tf.convert_to_tensor(self.convolution.bias) if self.convolution.use_bias else None
+        norm = self.normalization
+        if norm is None:
+            return kernel, bias
+        scale = tf.math.rsqrt(tf.convert_to_tensor(norm.moving_variance) + norm.epsilon)
+        if norm.scale:
+            scale *= tf.convert_to_tensor(norm.gamma)
+        offset = (0.0 if bias is None else bias) - tf.convert_to_tensor(norm.moving_mean)
+        offset *= scale
+        if norm.center:
+            offset += tf.convert_to_tensor(norm.beta)
+        return kernel * scale, offset

@@ -1,0 +1,155 @@
+"""A twin against the model of plain Keras layers that it was made of."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf import models
+from ptxtf.models import twin
+
+DECODERS = (models.unet, models.unet_plus_plus, models.fpn, models.deeplab_v3plus)
+IMAGES = np.random.default_rng(0).random((2, 75, 64, 1), np.float32)  # a height that has to be padded
+
+
+def settled(model):
+    """Give batch normalization statistics and factors as training would: not those of no effect that it begins with."""
+    generator = np.random.default_rng(0)
+    ranges = {"moving_mean": (-0.1, 0.1), "moving_variance": (0.8, 1.2), "gamma": (0.8, 1.2), "beta": (-0.1, 0.1)}
+    for variable in model.variables:
+        if variable.name in ranges:
+            variable.assign(generator.uniform(*ranges[variable.name], size=variable.shape))
+    return model
+
+
+def step(net, model, images):
+    """Return loss and gradients of one step in training."""
+    with tf.GradientTape() as tape:
+        logits = net(images, training=True)
+        loss = tf.reduce_mean(tf.square(logits - 1))
+    return loss, tape.gradient(loss, model.trainable_variables)
+
+
+def assert_close(found, expected, tolerance):
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
+
+
+def assert_same_gradients(found, expected, tolerance):
+    """Compare as one vector: some are zero but for rounding, such as those of a bias before a normalization."""
+    found, expected = (np.concatenate([np.ravel(one) for one in gradients]) for gradients in (found, expected))
+    assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
+
+
+def same_for(decoder, backbone, *, tolerance=2e-5, **options):
+    model = settled(decoder(backbone, weights=None, **options))
+    expected = model(IMAGES, training=False)
+    assert_close(twin(model, training=False)(IMAGES, training=False), expected, tolerance)
+    training = twin(model, training=True)
+    assert_close(training(IMAGES, training=False), expected, tolerance)
+    before = model.get_weights()
+    loss, gradients = step(model, model, IMAGES)
+    averages = model.get_weights()
+    model.set_weights(before)
+    twin_loss, twin_gradients = step(training, model, IMAGES)
+    assert float(twin_loss) == pytest.approx(float(loss), rel=1e-4)
+    assert_same_gradients(twin_gradients, gradients, 5e-3)  # a rectifier whose input is 0 but for rounding may switch
+    for found, expected in zip(model.get_weights(), averages, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda one: one.__name__)
+def test_a_twin_gives_what_its_model_gives(decoder):
+    same_for(decoder, "tiny")
+
+
+@pytest.mark.parametrize("options", [{"upsampling": "transposed"}, {"attention": "scse"}], ids=str)
+def test_decoders_of_other_kinds(options):
+    same_for(models.unet, "tiny", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet34", "resnet50", "densenet121", "inceptionv3"])
+def test_backbones(backbone):
+    same_for(models.unet, backbone, tolerance=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["seresnext50", "efficientnetb0", "mobilenetv3small", "convnexttiny", "xception"])
+def test_predictions_over_backbones_of_other_kinds(backbone):
+    """Not their training: some draw which blocks to leave out."""
+    model = settled(models.unet(backbone, weights=None))
+    expected = model(IMAGES, training=False)
+    assert_close(twin(model, training=False)(IMAGES, training=False), expected, 1e-3)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(precision):
+    model = settled(models.unet("tiny", weights=None, precision=precision))
+    exact = settled(models.unet("tiny", weights=None))
+    exact.set_weights(model.get_weights())
+    expected = exact(IMAGES, training=False)
+    error = np.abs(model(IMAGES, training=False) - expected).max()
+    for training in (False, True):
+        logits = twin(model, training=training)(IMAGES, training=False)
+        assert logits.dtype == tf.float32
+        assert np.abs(logits - expected).max() < 1.5 * error  # no worse than Keras' layers
+
+
+def test_it_has_no_variables_of_its_own_and_fewer_layers_that_work():
+    model = models.unet("tiny", weights=None)
+    for training in (False, True):
+        made = twin(model, training=training)
+        assert {id(variable) for variable in made.variables} == {id(variable) for variable in model.variables}
+    kinds = {type(layer) for layer in twin(model, training=False).layers}
+    assert not kinds & {keras.layers.UpSampling2D, keras.layers.Concatenate}  # both would make the fine map
+
+
+def test_what_the_twin_learns_the_model_knows():
+    model = settled(models.unet("tiny", weights=None))
+    predict = twin(model, training=False)
+    optimizer = keras.optimizers.SGD(0.1)
+    _, gradients = step(twin(model, training=True), model, IMAGES)
+    before = model(IMAGES, training=False)
+    optimizer.apply(gradients, model.trainable_variables)
+    after = model(IMAGES, training=False)
+    assert np.abs(after - before).max() > 0.01
+    assert_close(predict(IMAGES, training=False), after, 1e-4)
+
+
+def test_what_is_frozen_stays_frozen():
+    model = settled(models.unet("tiny", weights=None))
+    models.freeze(model)
+    encoder = model.get_layer("encoder")
+    before = [np.array(value) for value in encoder.get_weights()]
+    loss, _ = step(twin(model, training=True), model, IMAGES)
+    assert float(loss) == pytest.approx(float(step(model, model, IMAGES)[0]), rel=1e-4)
+    for found, expected in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_layers_that_only_look_alike_are_left():
+    """Other sizes, holes, strides, an activation before the normalization, a normalization of two readers' map."""
+    images = keras.Input((None, None, 4))
+    up = keras.layers.UpSampling2D(2)(images)
+    parts = [
+        keras.layers.Conv2D(3, 3, padding="same", dilation_rate=2)(up),
+        keras.layers.Conv2D(3, 5, padding="same")(up),
+        keras.layers.Conv2D(4, 3, padding="same", groups=2)(up),
+        keras.layers.Conv2D(3, 3, padding="same", activation="relu")(up),
+        keras.layers.Conv2D(3, 3, padding="same")(keras.layers.UpSampling2D(2, interpolation="bilinear")(images)),
+        keras.layers.Conv2D(3, 3, padding="same")(keras.layers.Concatenate(axis=2)([up, up])[:, :, ::2]),
+    ]
+    rectified = keras.layers.BatchNormalization()(parts[3])
+    shared = keras.layers.Conv2D(3, 1)(images)
+    parts += [rectified, keras.layers.UpSampling2D(2)(keras.layers.BatchNormalization()(shared))]
+    parts.append(keras.layers.UpSampling2D(2)(shared))
+    model = settled(keras.Model(images, keras.layers.Concatenate()(parts)))
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    for training in (False, True):
+        made = twin(model, training=training)
+        assert_close(made(inputs, training=False), model(inputs, training=False), 1e-5)
+
+
+def test_a_model_that_is_not_functional_is_given_back():
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
+    assert twin(model, training=True) is model
