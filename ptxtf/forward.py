@@ -15,7 +15,7 @@ from ptxtf.config import PreprocessConfig
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
-def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) -> Logits:
+def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool, fixed: bool = False) -> Logits:
     """Return the function from uint8 images [B, H, W, 1] to float32 logits [B, H, W, 1].
 
     In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static; each batch
@@ -25,9 +25,10 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) 
         model: gives logits [B, h, w, 1] for float32 images in 0..1.
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
+        fixed: the model will learn no more.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
-    quick = sooner(model, training=False, xla=xla)
+    quick = sooner(model, training=False, xla=xla, fixed=fixed)
     infer = tf.function(lambda pieces: quick(pieces, training=False), jit_compile=xla, autograph=False)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
@@ -36,9 +37,9 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) 
     return tf.function(logits, autograph=False)
 
 
-def sooner(model: keras.Model, *, training: bool, xla: bool) -> keras.Model:
+def sooner(model: keras.Model, *, training: bool, xla: bool, fixed: bool = False) -> keras.Model:
     """Return what computes a model soonest: its twin on a CPU, itself under XLA and where there is an accelerator."""
-    return model if xla or devices.has_accelerator() else models.twin(model, training=training)
+    return model if xla or devices.has_accelerator() else models.twin(model, training=training, fixed=fixed)
 
 
 def use_xla(setting: str) -> bool:

@@ -43,7 +43,7 @@ class Predictor:
         if not path.is_file():
             raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
         xla = forward.use_xla(settings.training.xla)
-        logits = forward.logits_function(load_model(path), settings.preprocessing, xla=xla)
+        logits = forward.logits_function(load_model(path), settings.preprocessing, xla=xla, fixed=True)
         return cls(logits, image_size=settings.inputs.image_size)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

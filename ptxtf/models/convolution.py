@@ -53,14 +53,23 @@ def convolve_enlarged(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         >>> convolve_enlarged(tf.ones([1, 4, 4, 2]), tf.ones([3, 3, 2, 5])).shape
         TensorShape([1, 8, 8, 5])
     """
+    return convolve_by_case(images, sum_by_case(kernel))
+
+
+def sum_by_case(kernel: tf.Tensor) -> tf.Tensor:
+    """Sum the weights of a kernel, float [3, 3, C, filters], as `convolve_enlarged` does: [2, 2, C, 4 * filters]."""
     channels, filters = kernel.shape[2:]
-    by_case = tf.reshape(_sum_halves(_sum_halves(kernel, 0), 1), [2, 2, channels, 4 * filters])
-    cases = convolve(images, by_case)  # [B, H + 1, W + 1, 4 * filters]
+    return tf.reshape(_sum_halves(_sum_halves(kernel, 0), 1), [2, 2, channels, 4 * filters])
+
+
+def convolve_by_case(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Do what `convolve_enlarged` does, given the sums of `sum_by_case`."""
+    cases = convolve(images, kernel)  # [B, H + 1, W + 1, 4 * filters]
     fine = tf.nn.depth_to_space(cases, 2)  # begins half a coarse pixel early, as the odd case comes first
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     return tf.ensure_shape(
         tf.slice(fine, [0, 1, 1, 0], [-1, 2 * height, 2 * width, -1]),
-        [images.shape[0], *(size and 2 * size for size in images.shape[1:3]), filters],
+        [images.shape[0], *(size and 2 * size for size in images.shape[1:3]), kernel.shape[3] // 4],
     )
 
 

@@ -13,27 +13,32 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from ptxtf.models.convolution import convolve, convolve_enlarged
+from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
 
 
-def twin(model: keras.Model, *, training: bool) -> keras.Model:
+def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Model:
     """Build a model that computes what another computes, from the same variables and in fewer operations.
 
     - A convolution of 3 x 3 over a map that was enlarged twofold to the nearest, alone or joined to others, reads the
       coarse map, see `ptxtf.models.convolution`; the fine one is never made.
-    - For prediction, batch normalization is folded into the convolution before it.
+    - In training, gradients of such kernels are found by operations that are quicker on a CPU.
+    - In prediction, batch normalization is folded into the convolution before it.
 
     Args:
         model: is left as it is. One that is not functional is given back.
         training: whether the twin will be called with training=True. If not, it must not be.
+        fixed: whether convolutions keep the weights that they have now, whatever the model learns later, and make only
+            once what can be made of those alone. For prediction.
 
     Example:
-        >>> predict = twin(model, training=False)
+        >>> predict = twin(model, training=False, fixed=True)
         >>> logits = predict(images, training=False)
     """
     if not _is_functional(model):
         return model
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=_Rewriting(training))
+    return keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
+    )
 
 
 def _is_functional(layer: keras.Layer) -> bool:
@@ -55,14 +60,15 @@ class _Rewriting:
     A layer that a faster one takes the place of is called all the same; what nobody reads is no part of the new model.
     """
 
-    def __init__(self, training: bool) -> None:
+    def __init__(self, training: bool, fixed: bool) -> None:
         self._training = training
+        self._fixed = fixed
         self._parts: dict[keras.KerasTensor, list[_Part]] = {}  # of maps that a convolution need not read as one
         self._convolved: dict[keras.KerasTensor, tuple[layers.Conv2D, list[_Part]]] = {}
 
     def __call__(self, layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
         if _is_functional(layer):
-            return twin(layer, training=self._training)(*arguments, **options)
+            return twin(layer, training=self._training, fixed=self._fixed)(*arguments, **options)
         outputs, inputs = layer(*arguments, **options), arguments[0]
         if _enlarges(layer):
             self._parts[outputs] = [_Part(inputs, enlarged=True)]
@@ -72,13 +78,19 @@ class _Rewriting:
             parts = self._parts.get(inputs) if _has_border(layer) else None
             parts = parts or [_Part(inputs)]
             if _has_border(layer) and (self._training or inputs in self._parts):
-                outputs = _Convolution(layer, parts)([part.features for part in parts])
+                outputs = self._convolve(layer, parts)
             self._convolved[outputs] = (layer, parts)
         elif not self._training and _normalizes(layer) and inputs in self._convolved:
             convolution, parts = self._convolved[inputs]
             if convolution.activation is keras.activations.linear:
-                outputs = _Convolution(convolution, parts, layer)([part.features for part in parts])
+                outputs = self._convolve(convolution, parts, layer)
         return outputs
+
+    def _convolve(
+        self, convolution: layers.Conv2D, parts: list[_Part], normalization: keras.Layer | None = None
+    ) -> keras.KerasTensor:
+        sooner = _Convolution(convolution, parts, normalization, fixed=self._fixed)
+        return sooner([part.features for part in parts])
 
 
 def _enlarges(layer: keras.Layer) -> bool:
@@ -109,10 +121,16 @@ class _Convolution(keras.Layer):
         convolution: the layer that has the kernel and bias.
         parts: of its input, as they will come when it is called.
         normalization: that follows it, if any.
+        fixed: take the weights as they are now.
     """
 
     def __init__(
-        self, convolution: layers.Conv2D, parts: Sequence[_Part], normalization: keras.Layer | None = None
+        self,
+        convolution: layers.Conv2D,
+        parts: Sequence[_Part],
+        normalization: keras.Layer | None,
+        *,
+        fixed: bool,
     ) -> None:
         # float32 is what variables come in, whose sums and products would lose digits in less.
         super().__init__(name=f"{(normalization or convolution).name}_twin", dtype="float32", autocast=False)
@@ -120,19 +138,19 @@ class _Convolution(keras.Layer):
         self.normalization = normalization
         self._enlarged = [part.enlarged for part in parts]
         self._channels = [part.features.shape[-1] for part in parts]
+        self._fixed = self._weights() if fixed else None
 
     def call(self, features: list[tf.Tensor]) -> tf.Tensor:
         """Convolve float [B, H, W, C] each, or [B, H/2, W/2, C] of those to enlarge; gives float [B, H, W, filters]."""
-        kernel, bias = self._weights()
-        dtype = self.convolution.compute_dtype
+        kernels, bias = self._fixed or self._weights()
         outputs = tf.add_n(
             [
-                convolve_enlarged(tf.cast(one, dtype), part) if enlarged else self._convolve(tf.cast(one, dtype), part)
-                for one, part, enlarged in zip(features, self._split(kernel), self._enlarged, strict=True)
+                self._convolve(tf.cast(one, kernel.dtype), kernel, enlarged)
+                for one, kernel, enlarged in zip(features, kernels, self._enlarged, strict=True)
             ]
         )
         if bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
+            outputs = tf.nn.bias_add(outputs, bias)
         return self.convolution.activation(outputs)
 
     def compute_output_spec(self, features: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -142,17 +160,25 @@ class _Convolution(keras.Layer):
         joined = (batch, *(size and factor * size for size in (height, width)), sum(self._channels))
         return keras.KerasTensor(self.convolution.compute_output_shape(joined), self.convolution.compute_dtype)
 
-    def _convolve(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def _convolve(self, features: tf.Tensor, kernel: tf.Tensor, enlarged: bool) -> tf.Tensor:
+        if enlarged:
+            return convolve_by_case(features, kernel)
         if _has_border(self.convolution):
             return convolve(features, kernel)
-        return self.convolution.convolution_op(features, tf.cast(kernel, features.dtype))
+        return self.convolution.convolution_op(features, kernel)
 
-    def _split(self, kernel: tf.Tensor) -> list[tf.Tensor]:
-        """Split a kernel, [h, w, C, filters], by the parts of the input."""
-        return tf.split(kernel, self._channels, axis=2) if len(self._channels) > 1 else [kernel]
+    def _weights(self) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        """Return the kernel for each part of the input, and the bias, in the dtype that is computed in."""
+        kernel, bias = self._folded()
+        kernels = tf.split(kernel, self._channels, axis=2) if len(self._channels) > 1 else [kernel]
+        dtype = self.convolution.compute_dtype
+        return [
+            tf.cast(sum_by_case(part) if enlarged else part, dtype)
+            for part, enlarged in zip(kernels, self._enlarged, strict=True)
+        ], None if bias is None else tf.cast(bias, dtype)
 
-    def _weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Return kernel and bias, with the normalization in them."""
+    def _folded(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return kernel and bias with the normalization in them."""
         kernel = tf.convert_to_tensor(self.convolution.kernel)
         bias = tf.convert_to_tensor(self.convolution.bias) if self.convolution.use_bias else None
         norm = self.normalization

@@ -60,7 +60,7 @@ def _ptxtf(settings: dict[str, Any]) -> tuple[Step, Step]:
     model, functions = benchmark.build(config, preprocess.for_training(PreprocessConfig()))
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
     xla = forward.use_xla("auto")
-    quick = forward.sooner(model, training=False, xla=xla)
+    quick = forward.sooner(model, training=False, xla=xla, fixed=True)
     infer = tf.function(lambda: quick(images[0], training=False), jit_compile=xla, autograph=False)
     return lambda: float(functions.update(images, masks, tf.constant(0))), lambda: infer().numpy()
 
