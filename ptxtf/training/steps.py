@@ -65,9 +65,10 @@ def build(
         return strategy.run(augment, (batch["image"], batch["mask"], batch["seed"]))
 
     def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        return strategy.reduce("SUM", strategy.run(update_replica, (images, masks, index)), axis=None)
+        # a function within a function costs seconds at the first step, so there is one only where XLA needs it
+        one = tf.function(update_replica, jit_compile=True, autograph=False) if xla else update_replica
+        return strategy.reduce("SUM", strategy.run(one, (images, masks, index)), axis=None)
 
-    @tf.function(jit_compile=xla, autograph=False)
     def update_replica(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = quick(images[index], training=True)
