@@ -1,4 +1,4 @@
-"""Convolutions that a decoder has, in fewer products and with sooner gradients than TensorFlow's on a CPU.
+"""Convolutions as a decoder has them, in fewer products and with quicker gradients than TensorFlow's on a CPU.
 
 Flows in: features, float [B, H, W, C], and a kernel, float [h, w, C, filters]. Flows out: float, what TensorFlow's own
 operations would give, to rounding.
@@ -9,7 +9,7 @@ import tensorflow as tf
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 _MIN_CHANNELS = 32
-"""From which the kernel's gradient is sooner by products of matrices; measured on a CPU with AVX2, in float32."""
+"""From which the kernel's gradient is quicker by products of matrices; measured on a CPU with AVX2, in float32."""
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -31,7 +31,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(images, kernel, 1, "SAME")
     if images.dtype != tf.float32:
         return tf.nn.conv2d(tf.pad(images, _BORDER), kernel, 1, "VALID")
-    return _convolve(images, kernel)
+    return _with_quick_gradients(images, kernel)
 
 
 def convolve_enlarged(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -88,7 +88,7 @@ def _sum_halves(kernel: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def _with_quick_gradients(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolve, with gradients by operations that are quick on a CPU: oneDNN has none for explicit padding."""
     channels, filters = kernel.shape[2:]
 

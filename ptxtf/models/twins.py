@@ -14,6 +14,11 @@ import tensorflow as tf
 from keras import layers
 
 from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
+from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
+
+# These and none derived from them, which may compute anything.
+_CONVOLUTIONS = (layers.Conv2D, GroupedConv2D)
+_NORMALIZATIONS = (layers.BatchNormalization, FusedBatchNormalization)
 
 
 def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Model:
@@ -27,8 +32,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
     Args:
         model: is left as it is. One that is not functional is given back.
         training: whether the twin will be called with training=True. If not, it must not be.
-        fixed: whether convolutions keep the weights that they have now, whatever the model learns later, and make only
-            once what can be made of those alone. For prediction.
+        fixed: whether the model will learn no more. What can be made of its weights alone is then made only once.
 
     Example:
         >>> predict = twin(model, training=False, fixed=True)
@@ -74,11 +78,12 @@ class _Rewriting:
             self._parts[outputs] = [_Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
             self._parts[outputs] = [part for one in inputs for part in self._parts.get(one, [_Part(one)])]
-        elif isinstance(layer, layers.Conv2D):
-            parts = self._parts.get(inputs) if _has_border(layer) else None
-            parts = parts or [_Part(inputs)]
-            if _has_border(layer) and (self._training or inputs in self._parts):
-                outputs = self._convolve(layer, parts)
+        elif type(layer) in _CONVOLUTIONS:
+            parts = [_Part(inputs)]
+            if _has_border(layer):
+                parts = self._parts.get(inputs, parts)
+                if self._training or inputs in self._parts:
+                    outputs = self._convolve(layer, parts)
             self._convolved[outputs] = (layer, parts)
         elif not self._training and _normalizes(layer) and inputs in self._convolved:
             convolution, parts = self._convolved[inputs]
@@ -94,11 +99,11 @@ class _Rewriting:
 
 
 def _enlarges(layer: keras.Layer) -> bool:
-    return isinstance(layer, layers.UpSampling2D) and layer.size == (2, 2) and layer.interpolation == "nearest"
+    return type(layer) is layers.UpSampling2D and layer.size == (2, 2) and layer.interpolation == "nearest"
 
 
 def _joins(layer: keras.Layer) -> bool:
-    return isinstance(layer, layers.Concatenate) and layer.axis in (-1, 3)
+    return type(layer) is layers.Concatenate and layer.axis in (-1, 3)
 
 
 def _has_border(layer: layers.Conv2D) -> bool:
@@ -111,7 +116,7 @@ def _has_border(layer: layers.Conv2D) -> bool:
 
 
 def _normalizes(layer: keras.Layer) -> bool:
-    return isinstance(layer, layers.BatchNormalization) and layer.axis in (-1, 3)
+    return type(layer) in _NORMALIZATIONS and layer.axis in (-1, 3)
 
 
 class _Convolution(keras.Layer):

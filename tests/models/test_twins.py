@@ -140,6 +140,13 @@ def test_what_is_frozen_stays_frozen():
         np.testing.assert_array_equal(found, expected)
 
 
+class Doubled(keras.layers.Conv2D):
+    """A convolution of somebody's own."""
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
 def test_layers_that_only_look_alike_are_left():
     """Other sizes, holes, strides, an activation before the normalization, a normalization of two readers' map."""
     images = keras.Input((None, None, 4))
@@ -155,7 +162,10 @@ def test_layers_that_only_look_alike_are_left():
     rectified = keras.layers.BatchNormalization()(parts[3])
     shared = keras.layers.Conv2D(3, 1)(images)
     parts += [rectified, keras.layers.UpSampling2D(2)(keras.layers.BatchNormalization()(shared))]
-    parts.append(keras.layers.UpSampling2D(2)(shared))
+    parts += [
+        keras.layers.UpSampling2D(2)(shared),
+        keras.layers.BatchNormalization()(Doubled(3, 3, padding="same")(up)),
+    ]
     model = settled(keras.Model(images, keras.layers.Concatenate()(parts)))
     inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
     for training in (False, True):
