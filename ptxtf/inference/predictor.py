@@ -8,7 +8,7 @@ Sizes that differ from the network's are resized to it and back.
 import keras
 import tensorflow as tf
 
-from ptxtf import files, forward, models, rundir  # noqa: F401 - models registers the layers that a saved model holds
+from ptxtf import files, forward, rundir
 from ptxtf.data import example
 from ptxtf.errors import InputError
 

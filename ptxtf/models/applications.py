@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from ptxtf.models.backbone import Backbone, ImageNetWeights
-from ptxtf.models.rebuild import rebuild
+from ptxtf.models.rebuild import finalize, rebuild
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _EFFICIENTNET = "https://storage.googleapis.com/keras-applications"  # in a bucket of its own
 
-_IMAGENET_STD = (0.229, 0.224, 0.225)  # RGB, of images in 0..1
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0..1
+_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def application(name: str) -> Callable[[], keras.Model]:
@@ -133,7 +135,8 @@ def _divide_by_deviation(build: Callable[[], keras.Model]) -> keras.Model:
     """Give EfficientNet the layer that keras.applications puts in only where it loads the ImageNet weights itself.
 
     These hold the deviation where Normalization expects the variance, and so divide by its root: the other half is
-    this layer's (https://github.com/tensorflow/tensorflow/issues/49930).
+    this layer's (https://github.com/tensorflow/tensorflow/issues/49930). Normalization begins with what they hold, so
+    that images are scaled alike whatever weights come, and a network can be built anew to take a trained one's.
     """
 
     def call(layer: keras.Layer, *args: Any, **options: Any) -> keras.KerasTensor:
@@ -142,7 +145,12 @@ def _divide_by_deviation(build: Callable[[], keras.Model]) -> keras.Model:
             return keras.layers.Rescaling([std**-0.5 for std in _IMAGENET_STD])(outputs)
         return outputs
 
-    return keras.models.clone_model(build(), call_function=call)
+    model = keras.models.clone_model(build(), call_function=call)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD), np.array(0)])
+            finalize(layer)
+    return model
 
 
 def _name_activations(build: Callable[[], keras.Model]) -> keras.Model:

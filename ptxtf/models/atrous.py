@@ -32,19 +32,26 @@ def changes(model: keras.Model) -> dict[int, dict[str, Any]]:
     """
     heights = _heights(model)
     found: dict[int, dict[str, Any]] = {}
-    for layer in model.layers:
-        if not isinstance(layer, _STRIDED):
-            continue
-        before, after = heights[id(layer.input)], heights[id(layer.output)]
-        if _is_coarse(after) and not _is_coarse(before):
-            found[id(layer)] = {"strides": (1, 1), "padding": "same"}
-        elif _is_coarse(before) and max(getattr(layer, "kernel_size", (1,))) > 1:
-            found[id(layer)] = {"dilation_rate": tuple(2 * rate for rate in layer.dilation_rate), "padding": "same"}
+    for outer in model.layers:
+        for layer in outer.layers if isinstance(outer, keras.Sequential) else [outer]:
+            if not isinstance(layer, _STRIDED):
+                continue
+            before, after = heights[id(outer.input)], heights[id(outer.output)]
+            if _is_coarse(after) and not _is_coarse(before):
+                found[id(layer)] = {"strides": (1, 1), "padding": "same"}
+            elif _is_coarse(before) and max(getattr(layer, "kernel_size", (1,))) > 1:
+                found[id(layer)] = {"dilation_rate": tuple(2 * rate for rate in layer.dilation_rate), "padding": "same"}
     changed_inputs = {id(layer.input) for layer in model.layers if id(layer) in found}
     for layer in model.layers:  # "same" does what they were there for
         if isinstance(layer, keras.layers.ZeroPadding2D) and id(layer.output) in changed_inputs:
             found[id(layer)] = {"padding": 0}
     return found
+
+
+def is_at_16(encoder: keras.Model) -> bool:
+    """Return whether an encoder's coarsest features, P5, are at stride 16."""
+    image = keras.KerasTensor((1, _SIZE, _SIZE, encoder.input_shape[-1]))
+    return encoder.compute_output_spec(image)["P5"].shape[1] == _SIZE // 16
 
 
 def _heights(model: keras.Model) -> dict[int, int]:

@@ -157,8 +157,13 @@ def _cut(
     inputs = keras.Input((None, None, channels), name="scaled_images")
     whole = keras.Model(stem.tensor if stem else model.input, pyramid, name="encoder")
     encoder = rebuild(whole, change, inputs=inputs, adapt=adapt)
+    if options.output_stride == 16 and not atrous.is_at_16(encoder):
+        raise ValueError(
+            f"backbone {model.name}: expected strides of plain layers, to be taken away for output_stride=16. "
+            "Received: others"
+        )
     if options.weights is not None and is_saved_model(options.weights):
-        load_encoder(encoder, options.weights)
+        load_encoder(encoder, options.weights, feed=feed)
     return Encoder(encoder, feed, centre)
 
 

@@ -111,23 +111,27 @@ class GroupedConv2D(keras.layers.Conv2D):
         """Convolve inputs, float [B, H, W, C], with a kernel, float [h, w, C/groups, filters]."""
         if self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
-        kernel = tf.convert_to_tensor(kernel)
-        height, width, channels, filters = kernel.shape
-        if channels == 1 and set(self.strides) == {1}:
-            kernel = tf.reshape(kernel, [height, width, self.groups, filters // self.groups])
-            return tf.nn.depthwise_conv2d(
-                inputs, kernel, [1, 1, 1, 1], self.padding.upper(), dilations=self.dilation_rate
-            )
-        blocks = _count_blocks(self.groups, channels)
-        pieces = [
-            tf.nn.conv2d(block, block_kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
-            for block, block_kernel in zip(
-                tf.split(inputs, blocks, axis=-1),
-                tf.split(_block_diagonal(kernel, self.groups, blocks), blocks, axis=-1),
-                strict=True,
-            )
-        ]
-        return tf.concat(pieces, axis=-1)
+        return convolve_groups(inputs, tf.convert_to_tensor(kernel), self)
+
+
+def convolve_groups(inputs: tf.Tensor, kernel: tf.Tensor, layer: keras.layers.Conv2D) -> tf.Tensor:
+    """Convolve inputs, float [B, H, W, C], with a kernel, float [h, w, C/groups, filters], as a layer says."""
+    height, width, channels, filters = kernel.shape
+    if channels == 1 and set(layer.strides) == {1}:
+        kernel = tf.reshape(kernel, [height, width, layer.groups, filters // layer.groups])
+        return tf.nn.depthwise_conv2d(
+            inputs, kernel, [1, 1, 1, 1], layer.padding.upper(), dilations=layer.dilation_rate
+        )
+    blocks = _count_blocks(layer.groups, channels)
+    pieces = [
+        tf.nn.conv2d(block, block_kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+        for block, block_kernel in zip(
+            tf.split(inputs, blocks, axis=-1),
+            tf.split(_block_diagonal(kernel, layer.groups, blocks), blocks, axis=-1),
+            strict=True,
+        )
+    ]
+    return tf.concat(pieces, axis=-1)
 
 
 def _count_blocks(groups: int, channels: int) -> int:

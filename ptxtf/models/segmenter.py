@@ -71,10 +71,10 @@ def segmenter(
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
-        InputError: the weights cannot be had, or do not fit.
+        InputError: the backbone is unknown, or the weights cannot be had or do not fit.
 
     Example:
-        >>> decoder = functools.partial(decoders.fpn_decoder, filters=64)
+        >>> decoder = functools.partial(ptxtf.models.decoders.fpn_decoder, filters=64)
         >>> model = segmenter("resnet34", decoder, weights=None, input_shape=(512, 512, 1))
         >>> model.output.shape
         (None, 512, 512, 1)
@@ -122,7 +122,7 @@ def unet(
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
-        InputError: the weights cannot be had, or do not fit.
+        InputError: the backbone is unknown, or the weights cannot be had or do not fit.
 
     Example:
         >>> model = unet("resnet34", weights=None, input_shape=(512, 512, 1))
@@ -161,7 +161,7 @@ def unet_plus_plus(
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
-        InputError: the weights cannot be had, or do not fit.
+        InputError: the backbone is unknown, or the weights cannot be had or do not fit.
 
     Example:
         >>> model = unet_plus_plus("efficientnetb3", weights=None, heads=("mask", "sides"))
@@ -196,7 +196,7 @@ def fpn(
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
-        InputError: the weights cannot be had, or do not fit.
+        InputError: the backbone is unknown, or the weights cannot be had or do not fit.
 
     Example:
         >>> model = fpn("resnet50", weights=None)
@@ -231,7 +231,7 @@ def deeplab_v3plus(
 
     Raises:
         ValueError: an argument is out of range, or a keras.Model lacks a stride.
-        InputError: the weights cannot be had, or do not fit.
+        InputError: the backbone is unknown, or the weights cannot be had or do not fit.
 
     Example:
         >>> model = deeplab_v3plus("resnet50", weights=None)
@@ -254,7 +254,7 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
         up_to_stride: layers that lead to the encoder's features at this stride, in pixels, are frozen; 0: none.
 
     Raises:
-        ValueError: there is no such stride.
+        ValueError: the encoder has no such stride.
 
     Example:
         >>> freeze(model, up_to_stride=8)
@@ -263,6 +263,9 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
         choices = ", ".join(map(str, (0, *STRIDES)))
         raise ValueError(f"expected up_to_stride of {choices}. Received: up_to_stride={up_to_stride}")
     encoder = model.get_layer("encoder")
+    if up_to_stride and level(up_to_stride) not in encoder.output:
+        raise ValueError(f"expected up_to_stride of 4 or more over this encoder. Received: up_to_stride={up_to_stride}")
+    encoder.trainable = True
     for layer in encoder.layers:
         layer.trainable = True
     frozen = [
@@ -302,7 +305,9 @@ def _check_doubling(options: dict[str, Any]) -> None:
     """Refuse features of which two stages have one size, for decoders that double the size from stage to stage."""
     stride = options.get("output_stride", 32)
     if stride != 32:
-        raise ValueError(f"expected output_stride=32 of all decoders but deeplab_v3plus. Received: {stride}")
+        raise ValueError(
+            f"expected output_stride=32 of all decoders but deeplab_v3plus. Received: output_stride={stride}"
+        )
 
 
 def _check_positive(**numbers: int) -> None:

@@ -5,6 +5,7 @@ sooner on a CPU. It has no variables of its own, so that what one learns the oth
 save: its layers are Keras' own.
 """
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
-from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D
+from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, convolve_groups
 
 # These and none derived from them, which may compute anything.
 _CONVOLUTIONS = (layers.Conv2D, GroupedConv2D)
@@ -31,7 +32,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
 
     Args:
         model: is left as it is. One that is not functional is given back.
-        training: whether the twin will be called with training=True. If not, it must not be.
+        training: whether the twin is to train, which one for prediction refuses to; that for training predicts too.
         fixed: whether the model will learn no more. What can be made of its weights alone is then made only once.
 
     Example:
@@ -40,8 +41,9 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
     """
     if not _is_functional(model):
         return model
+    plain = keras.Model(model.input, model.output, name=model.name)  # without what it was compiled with
     return keras.models.clone_model(
-        model, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
+        plain, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
     )
 
 
@@ -69,11 +71,16 @@ class _Rewriting:
         self._fixed = fixed
         self._parts: dict[keras.KerasTensor, list[_Part]] = {}  # of maps that a convolution need not read as one
         self._convolved: dict[keras.KerasTensor, tuple[layers.Conv2D, list[_Part]]] = {}
+        self._twins: dict[int, keras.Model] = {}  # of models within the model, by id
+        self._names: collections.Counter[str] = collections.Counter()
 
     def __call__(self, layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
         if _is_functional(layer):
-            return twin(layer, training=self._training, fixed=self._fixed)(*arguments, **options)
-        outputs, inputs = layer(*arguments, **options), arguments[0]
+            if id(layer) not in self._twins:
+                self._twins[id(layer)] = twin(layer, training=self._training, fixed=self._fixed)
+            return self._twins[id(layer)](*arguments, **options)
+        outputs = layer(*arguments, **options)
+        inputs: Any = arguments[0] if arguments else None
         if _enlarges(layer):
             self._parts[outputs] = [_Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
@@ -85,7 +92,7 @@ class _Rewriting:
                 if self._training or inputs in self._parts:
                     outputs = self._convolve(layer, parts)
             self._convolved[outputs] = (layer, parts)
-        elif not self._training and _normalizes(layer) and inputs in self._convolved:
+        elif _normalizes(layer) and not self._training and not options.get("training") and inputs in self._convolved:
             convolution, parts = self._convolved[inputs]
             if convolution.activation is keras.activations.linear:
                 outputs = self._convolve(convolution, parts, layer)
@@ -94,8 +101,11 @@ class _Rewriting:
     def _convolve(
         self, convolution: layers.Conv2D, parts: list[_Part], normalization: keras.Layer | None = None
     ) -> keras.KerasTensor:
-        sooner = _Convolution(convolution, parts, normalization, fixed=self._fixed)
-        return sooner([part.features for part in parts])
+        name = f"{(normalization or convolution).name}_twin"
+        self._names[name] += 1  # a layer may be called more than once
+        name = f"{name}{self._names[name]}" if self._names[name] > 1 else name
+        twin_layer = _Convolution(convolution, parts, normalization, fixed=self._fixed, name=name)
+        return twin_layer([part.features for part in parts])
 
 
 def _enlarges(layer: keras.Layer) -> bool:
@@ -127,6 +137,7 @@ class _Convolution(keras.Layer):
         parts: of its input, as they will come when it is called.
         normalization: that follows it, if any.
         fixed: take the weights as they are now.
+        name: of the layer.
     """
 
     def __init__(
@@ -136,17 +147,20 @@ class _Convolution(keras.Layer):
         normalization: keras.Layer | None,
         *,
         fixed: bool,
+        name: str,
     ) -> None:
         # float32 is what variables come in, whose sums and products would lose digits in less.
-        super().__init__(name=f"{(normalization or convolution).name}_twin", dtype="float32", autocast=False)
+        super().__init__(name=name, dtype="float32", autocast=False)
         self.convolution = convolution
         self.normalization = normalization
         self._enlarged = [part.enlarged for part in parts]
         self._channels = [part.features.shape[-1] for part in parts]
         self._fixed = self._weights() if fixed else None
 
-    def call(self, features: list[tf.Tensor]) -> tf.Tensor:
+    def call(self, features: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Convolve float [B, H, W, C] each, or [B, H/2, W/2, C] of those to enlarge; gives float [B, H, W, filters]."""
+        if training and (self.normalization or self._fixed):
+            raise ValueError("expected training=False of a twin that was made for prediction. Received: training=True")
         kernels, bias = self._fixed or self._weights()
         outputs = tf.add_n(
             [
@@ -158,7 +172,7 @@ class _Convolution(keras.Layer):
             outputs = tf.nn.bias_add(outputs, bias)
         return self.convolution.activation(outputs)
 
-    def compute_output_spec(self, features: list[keras.KerasTensor]) -> keras.KerasTensor:
+    def compute_output_spec(self, features: list[keras.KerasTensor], **_: Any) -> keras.KerasTensor:
         """Return the outputs' shape and dtype, without a call to find them out."""
         batch, height, width, _ = features[0].shape
         factor = 2 if self._enlarged[0] else 1
@@ -170,6 +184,8 @@ class _Convolution(keras.Layer):
             return convolve_by_case(features, kernel)
         if _has_border(self.convolution):
             return convolve(features, kernel)
+        if self.convolution.groups > 1:
+            return convolve_groups(features, kernel, self.convolution)
         return self.convolution.convolution_op(features, kernel)
 
     def _weights(self) -> tuple[list[tf.Tensor], tf.Tensor | None]:

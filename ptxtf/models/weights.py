@@ -5,7 +5,7 @@ changed in place, or one InputError that names the file and the first layer that
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import h5py
 import keras
@@ -53,15 +53,18 @@ def is_saved_model(weights: files.Name) -> bool:
     return path.suffix == ".keras" or path.is_dir()
 
 
-def load_encoder(encoder: keras.Model, path: files.Name) -> None:
+def load_encoder(
+    encoder: keras.Model, path: files.Name, *, feed: Callable[[keras.KerasTensor], keras.KerasTensor]
+) -> None:
     """Take the weights of a saved model's encoder.
 
     Args:
         encoder: of the same backbone, for images of as many channels. It is changed in place.
         path: a model saved by ptxtf (.keras), or a training run's folder, which holds model.keras.
+        feed: grey images in 0..1 -> what the encoder takes.
 
     Raises:
-        InputError: no such model, or one with another encoder.
+        InputError: no such model, or one with another encoder, or with images scaled otherwise.
     """
     path = files.path(path)
     if path.is_dir():
@@ -70,7 +73,8 @@ def load_encoder(encoder: keras.Model, path: files.Name) -> None:
         raise InputError(f"weights {path}: expected a saved model. Received: no such file")
     try:
         with files.local(path) as local:
-            other = keras.saving.load_model(local, compile=False).get_layer("encoder")
+            model = keras.saving.load_model(local, compile=False)
+        other, scale = model.get_layer("encoder"), model.get_layer("scale")
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise InputError(f"weights {path}: expected a model of ptxtf.models. Received: {_one_line(error)}") from error
     theirs = {layer.name: layer for layer in other.layers if layer.weights}
@@ -84,8 +88,16 @@ def load_encoder(encoder: keras.Model, path: files.Name) -> None:
         raise InputError(
             f"weights {path}: expected an encoder with the layers of this one. Received: {_listed(differing)} differ"
         )
+    greys = np.linspace(0, 1, 16, dtype=np.float32).reshape(1, 4, 4, 1)
+    images = keras.Input(greys.shape[1:])
+    scaled = keras.Model(images, feed(images))(greys)
+    if not np.allclose(scale(np.repeat(greys, scale.input_shape[-1], axis=-1)), scaled, rtol=1e-5, atol=1e-5):
+        raise InputError(
+            f"weights {path}: expected an encoder for images scaled as here (input_scaling). Received: another scaling"
+        )
     for name, layer in ours.items():
         layer.set_weights(theirs[name].get_weights())
+        finalize(layer)
 
 
 def _layer_shapes(layer: keras.Layer | None) -> list[tuple[int, ...]]:

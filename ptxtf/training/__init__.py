@@ -5,6 +5,7 @@
 | losses      | masks {0, 1} and logits -> one float32 loss per image                                       |
 | metrics     | masks and predicted masks {0, 1} -> Dice and IoU per image; totals that merge               |
 | schedules   | settings -> learning rate by step                                                           |
+| optimizers  | a model and a learning rate -> Adam, with another rate for the encoder                      |
 | steps       | model, loss, optimizer, strategy -> the compiled functions that the loop calls              |
 | checkpoints | state of a run <-> files; the best weights; the final model                                 |
 | history     | one row per epoch <-> history.csv                                                           |
@@ -15,7 +16,7 @@
 import importlib
 from typing import Any
 
-__all__ = ["checkpoints", "history", "loop", "losses", "metrics", "schedules", "steps", "watch"]
+__all__ = ["checkpoints", "history", "loop", "losses", "metrics", "optimizers", "schedules", "steps", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,13 +38,12 @@ class Adam(keras.optimizers.Adam):
         *,
         encoder_variables: Sequence[keras.Variable] = (),
         encoder_rate: float = 1.0,
-        **options: Any,
     ) -> None:
         if encoder_rate <= 0:
             raise ValueError(f"expected encoder_rate above 0. Received: encoder_rate={encoder_rate}")
-        super().__init__(learning_rate, **options)
+        super().__init__(learning_rate)
         self._encoder_rate = encoder_rate
-        self._encoder_paths = frozenset(variable.path for variable in encoder_variables)
+        self._of_encoder = frozenset(id(variable) for variable in encoder_variables)
         self._scalars: dict[str, tf.Tensor] = {}
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
@@ -63,7 +62,7 @@ class Adam(keras.optimizers.Adam):
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update one variable, by its own learning rate."""
         index = self._get_variable_index(variable)
-        if self._trainable_variables[index].path in self._encoder_paths:
+        if id(self._trainable_variables[index]) in self._of_encoder:
             learning_rate = learning_rate * self._encoder_rate
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

@@ -178,6 +178,21 @@ def test_a_published_file_gives_the_original_s_features(name, tmp_path, monkeypa
     assert encoder.count_params() == original.count_params()
 
 
+@pytest.mark.slow
+def test_efficientnet_scales_images_alike_with_imagenet_s_weights_and_without(tmp_path):
+    """A run that goes on builds its network without weights, to take those of its checkpoint."""
+    original = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(None, None, 3))
+    normalization = next(layer for layer in original.layers if isinstance(layer, keras.layers.Normalization))
+    # What the published file holds: ImageNet's means and, where variances should be, deviations.
+    normalization.set_weights([np.array(values) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0)])
+    options = {"decoder_filters": (1, 1, 1, 1, 1)}
+    model = unet("efficientnetb0", weights=write_legacy(tmp_path / "w.h5", original), **options)
+    other = unet("efficientnetb0", weights=None, **options)
+    other.set_weights(model.get_weights())
+    images = np.random.default_rng(1).random((1, 64, 96, 1), np.float32)
+    np.testing.assert_array_equal(other(images), model(images))
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_features_have_the_strides_and_weights_the_number_they_are_said_to_have(name):
     row = BACKBONES[name]

@@ -8,6 +8,9 @@ import tensorflow as tf
 from ptxtf import models
 from ptxtf.models import twin
 
+# NumPy's word to TensorFlow's variables, when a model is saved.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 DECODERS = (models.unet, models.unet_plus_plus, models.fpn, models.deeplab_v3plus)
 IMAGES = np.random.default_rng(0).random((2, 75, 64, 1), np.float32)  # a height that has to be padded
 
@@ -176,3 +179,41 @@ def test_layers_that_only_look_alike_are_left():
 def test_a_model_that_is_not_functional_is_given_back():
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
     assert twin(model, training=True) is model
+
+
+def test_layers_called_twice_keep_to_their_maps():
+    images = keras.Input((None, None, 4))
+    shared = keras.layers.Conv2D(4, 3, padding="same", name="shared")
+    inner = keras.Input((None, None, 4))
+    nested = keras.Model(inner, keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(inner)), name="nested")
+    x = shared(keras.layers.UpSampling2D(2)(nested(images)))
+    x = shared(keras.layers.UpSampling2D(2)(nested(x)))
+    model = settled(keras.Model(images, x))
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    for training in (False, True):
+        made = twin(model, training=training)
+        assert_close(made(inputs, training=False), model(inputs, training=False), 1e-5)
+
+
+def test_a_twin_for_prediction_refuses_to_train():
+    model = models.unet("tiny", weights=None)
+    for fixed in (False, True):
+        with pytest.raises(ValueError, match=r"expected training=False of a twin .* Received: training=True"):
+            twin(model, training=False, fixed=fixed)(IMAGES, training=True)
+
+
+def test_keras_fits_a_twin_and_the_model_is_saved(tmp_path):
+    model = settled(models.unet("tiny", weights=None))
+    model.compile("adam", loss=lambda masks, logits: tf.reduce_mean(tf.square(logits - masks)))  # nothing to a twin
+    training = twin(model, training=True)
+    assert not training.compiled
+    training.compile("sgd", loss="mse")
+    masks = (IMAGES > 0.9).astype(np.float32)
+    before = model(IMAGES, training=False)
+    training.fit(IMAGES, masks, batch_size=1, epochs=1, validation_data=(IMAGES, masks), verbose=0)
+    keras.Model(model.input, model.output).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(loaded(IMAGES, training=False), model(IMAGES, training=False), 1e-5)
+    assert np.abs(model(IMAGES, training=False) - before).max() > 1e-3
+    # Keras' plain layers have a twin as well
+    assert_close(twin(loaded, training=False)(IMAGES, training=False), model(IMAGES, training=False), 2e-5)

@@ -4,7 +4,9 @@ Flows in: settings, as JSON in the only argument; then lines, "train", "predict"
 each, seconds or bytes; and before them one with the seconds until the first training step was done, building included.
 
 Run by its path and by any Python, as segmentation_models needs another TensorFlow than ptxtf: it imports what it is
-asked for and nothing else. All train on the same random images, [batch, size, size, 1] in 0..1, by Adam.
+asked for and nothing else. All train on the same random images, [batch, size, size, 1] in 0..1, by Adam and a Dice loss
+joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays; ptxtf's by the twin that
+`ptxtf.inference.Predictor` runs.
 """
 
 import json
