@@ -57,8 +57,9 @@ class _Process:
         line = _open(self._process.stdout).readline()
         if not line:
             self._errors.seek(0)
-            last = self._errors.read().strip().splitlines()[-1:] or ["nothing"]
-            raise InputError(f"{self.name}: expected a network that trains. Received: {last[0]}")
+            last = (self._errors.read().strip().splitlines() or ["nothing"])[-1]
+            ours = last.removeprefix(f"{InputError.__module__}.InputError: ")
+            raise InputError(ours if ours != last else f"{self.name}: expected a network that trains. Received: {last}")
         return float(line)
 
 
