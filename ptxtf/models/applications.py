@@ -12,13 +12,11 @@ import keras
 import numpy as np
 
 from ptxtf.models.backbone import Backbone, ImageNetWeights
+from ptxtf.models.framing import IMAGENET_MEAN, IMAGENET_STD
 from ptxtf.models.rebuild import finalize, rebuild
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _EFFICIENTNET = "https://storage.googleapis.com/keras-applications"  # in a bucket of its own
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0..1
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def application(name: str) -> Callable[[], keras.Model]:
@@ -142,13 +140,13 @@ def _divide_by_deviation(build: Callable[[], keras.Model]) -> keras.Model:
     def call(layer: keras.Layer, *args: Any, **options: Any) -> keras.KerasTensor:
         outputs = layer(*args, **options)
         if isinstance(layer, keras.layers.Normalization):
-            return keras.layers.Rescaling([std**-0.5 for std in _IMAGENET_STD])(outputs)
+            return keras.layers.Rescaling([std**-0.5 for std in IMAGENET_STD])(outputs)
         return outputs
 
     model = keras.models.clone_model(build(), call_function=call)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.set_weights([np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD), np.array(0)])
+            layer.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), np.array(0)])
             finalize(layer)
     return model
 

@@ -34,36 +34,38 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return _with_quick_gradients(images, kernel)
 
 
-def convolve_enlarged(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Enlarge images twofold to the nearest and convolve them by 3 x 3 kernels with zeros around, in one.
+def sum_by_case(kernel: tf.Tensor) -> tf.Tensor:
+    """Sum the weights of a 3 x 3 kernel that fall on one pixel of a map enlarged twofold to the nearest.
 
-    Of the nine fine pixels under a kernel some are copies of one coarse pixel. There are but four of those, and the
-    weights that fall on one can be summed beforehand. Which weights depends on whether the fine row and column are even
-    or odd. One convolution of 2 x 2 gives all four cases, which then take turns: 16 products for four fine pixels
-    instead of 36.
+    Of the nine fine pixels under the kernel some are copies of one coarse pixel, and there are but four of those. Which
+    weights fall on one depends on whether the fine row and column are even or odd: four cases.
 
     Args:
-        images: float [B, H, W, C].
-        kernel: float [3, 3, C, filters]; its sums are cast to the images' dtype.
+        kernel: float [3, 3, C, filters].
 
     Returns:
-        float [B, 2H, 2W, filters].
-
-    Example:
-        >>> convolve_enlarged(tf.ones([1, 4, 4, 2]), tf.ones([3, 3, 2, 5])).shape
-        TensorShape([1, 8, 8, 5])
+        float [2, 2, C, 4 * filters]: for each case a kernel over coarse pixels.
     """
-    return convolve_by_case(images, sum_by_case(kernel))
-
-
-def sum_by_case(kernel: tf.Tensor) -> tf.Tensor:
-    """Sum the weights of a kernel, float [3, 3, C, filters], as `convolve_enlarged` does: [2, 2, C, 4 * filters]."""
     channels, filters = kernel.shape[2:]
     return tf.reshape(_sum_halves(_sum_halves(kernel, 0), 1), [2, 2, channels, 4 * filters])
 
 
 def convolve_by_case(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Do what `convolve_enlarged` does, given the sums of `sum_by_case`."""
+    """Enlarge images twofold to the nearest and convolve them by 3 x 3 kernels with zeros around, in one.
+
+    One convolution of 2 x 2 gives all four cases, which then take turns: 16 products for four fine pixels, not 36.
+
+    Args:
+        images: float [B, H, W, C].
+        kernel: float [2, 2, C, 4 * filters], the kernel's sums from `sum_by_case`; cast to the images' dtype.
+
+    Returns:
+        float [B, 2H, 2W, filters].
+
+    Example:
+        >>> convolve_by_case(tf.ones([1, 4, 4, 2]), sum_by_case(tf.ones([3, 3, 2, 5]))).shape
+        TensorShape([1, 8, 8, 5])
+    """
     cases = convolve(images, kernel)  # [B, H + 1, W + 1, 4 * filters]
     fine = tf.nn.depth_to_space(cases, 2)  # begins half a coarse pixel early, as the odd case comes first
     height, width = tf.shape(images)[1], tf.shape(images)[2]

@@ -23,8 +23,8 @@ class Scaling(NamedTuple):
     reverse_channels: bool = False
 
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0..1
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in 0..1
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 SCALINGS: Mapping[str, Scaling] = MappingProxyType(
     {
@@ -33,8 +33,8 @@ SCALINGS: Mapping[str, Scaling] = MappingProxyType(
         "raw": Scaling((255.0,) * 3, (0.0,) * 3),
         "tf": Scaling((2.0,) * 3, (-1.0,) * 3),
         "torch": Scaling(
-            tuple(1 / std for std in _IMAGENET_STD),
-            tuple(-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
+            tuple(1 / std for std in IMAGENET_STD),
+            tuple(-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
         ),
         # Caffe's models were trained on BGR images in 0..255 less the mean; these are the means in RGB order.
         "caffe": Scaling((255.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),

@@ -48,11 +48,7 @@ def train(
     """
     run_dir = files.path(training.run_dir)
     source = pipeline.training_source(inputs, preprocessing)
-    val_split = (
-        Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
-        if inputs.val_split
-        else None
-    )
+    val_split = _val_split(inputs)
     inputs = dataclasses.replace(inputs, image_size=source.split.image_size)  # run.flags tells what "as stored" was
     settings = rundir.Settings(inputs, preprocessing, network, training)
     steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
@@ -103,6 +99,13 @@ def train(
     state.finish()
     watch.draw_curves(run_dir, rows)
     return run_dir
+
+
+def _val_split(inputs: InputConfig) -> Split | None:
+    """Return the split that is validated on, if there is to be one."""
+    if not inputs.val_split:
+        return None
+    return Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
 
 
 def build_model(network: ModelConfig) -> keras.Model:
