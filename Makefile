@@ -9,6 +9,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 TFIO := .venv-tfio/bin
 DEMO := demo
+# A test module stays with one process, so that its costly fixtures are made once.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: setup demo test test-exhaustive test-tfio check format clean
 
@@ -35,7 +37,7 @@ demo: setup
 	@echo "overlays  $(DEMO)/predictions/*_overlay.png"
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-exhaustive: setup
 	$(BIN)/python -m pytest -m exhaustive
@@ -50,7 +52,7 @@ test-exhaustive: setup
 # The first line fails where tensorflow-io does not load; the tests would only be skipped.
 test-tfio: .venv-tfio/ready
 	$(TFIO)/python -c 'from ptxtf.data import tfio; tfio.load()'
-	$(TFIO)/python -m pytest tests/tfio tests/ops
+	$(TFIO)/python -m pytest $(PARALLEL) tests/tfio tests/ops
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays
 `ptxtf.inference.Predictor` runs.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -62,9 +63,13 @@ def _ptxtf(settings: dict[str, Any]) -> tuple[Step, Step]:
     model, functions = benchmark.build(config, preprocess.for_training(PreprocessConfig()))
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
     xla = forward.use_xla("auto")
-    quick = forward.sooner(model, training=False, xla=xla, fixed=True)
-    infer = tf.function(lambda: quick(images[0], training=False), jit_compile=xla, autograph=False)
-    return lambda: float(functions.update(images, masks, tf.constant(0))), lambda: infer().numpy()
+
+    @functools.cache  # made of what training left, as for a finished run
+    def predictor() -> Callable[[], Any]:
+        quick = forward.sooner(model, training=False, xla=xla, fixed=True)
+        return tf.function(lambda: quick(images[0], training=False), jit_compile=xla, autograph=False)
+
+    return lambda: float(functions.update(images, masks, tf.constant(0))), lambda: predictor()().numpy()
 
 
 def _pytorch(settings: dict[str, Any]) -> tuple[Step, Step]:
