@@ -4,9 +4,23 @@ Command lines print its message as a single line and exit with status 2; anythin
 The message names the file or flag, says what was expected, and ends in what came.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """A file, row, flag or array from outside that ptxtf cannot use; its message is made one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+def did_you_mean(value: str, choices: Iterable[str]) -> str:
+    """Return the beginning of a message, "did you mean tiny? ", or nothing where no choice is close.
+
+    Example:
+        >>> did_you_mean("ResNet-34", ["resnet34", "vgg16"])
+        'did you mean resnet34? '
+    """
+    close = difflib.get_close_matches(str(value).lower(), choices, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}? " if close else ""

@@ -9,7 +9,6 @@ with holes in the last stage's convolutions where that is to stay at stride 16.
 """
 
 import dataclasses
-import difflib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -17,8 +16,8 @@ from typing import Any
 
 import keras
 
-from ptxtf.errors import InputError
-from ptxtf.models import atrous, framing
+from ptxtf.errors import InputError, did_you_mean
+from ptxtf.models import atrous, framing, taps
 from ptxtf.models.backbone import STRIDES, Backbone, level
 from ptxtf.models.backbones import BACKBONES
 from ptxtf.models.download import fetch
@@ -26,8 +25,6 @@ from ptxtf.models.layers import faster_class
 from ptxtf.models.rebuild import Weights, rebuild
 from ptxtf.models.stem import fold
 from ptxtf.models.weights import is_saved_model, load_encoder, load_weights
-
-_PROBE_SIZE = 256  # px, for models of any image size; a multiple of all strides
 
 # Layers that begin a network, in float32 always, as bfloat16 would lose grey levels before the first convolution.
 _SCALES_IMAGES = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -76,10 +73,9 @@ def named_encoder(name: str, options: EncoderOptions) -> Encoder:
         InputError: the name is unknown, or the weights cannot be had or do not fit.
     """
     if name not in BACKBONES:
-        close = difflib.get_close_matches(name.lower(), BACKBONES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise InputError(
-            f"{hint}expected backbone of {', '.join(BACKBONES)}, or a keras.Model. Received: backbone={name!r}"
+            f"{did_you_mean(name, BACKBONES)}expected backbone of {', '.join(BACKBONES)}, or a keras.Model. "
+            f"Received: backbone={name!r}"
         )
     row = BACKBONES[name]
     model = row.build()
@@ -93,23 +89,24 @@ def named_encoder(name: str, options: EncoderOptions) -> Encoder:
 def encoder_of(model: keras.Model, options: EncoderOptions) -> Encoder:
     """Make an encoder of any fully convolutional keras.Model, which is left as it is but for weights from a file.
 
-    The taps are the last layers of each stride, or the model's `pyramid_outputs` where it has them (as KerasHub's do).
-    The weights "imagenet" and None both keep what the model has.
+    The taps are the last layers of each stride, see `ptxtf.models.taps`. The weights "imagenet" and None both keep what
+    the model has.
 
     Raises:
-        ValueError: no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
+        ValueError: it is no model of one image, or no layer's map is exactly 1/4, 1/8, 1/16 or 1/32 of the image.
         InputError: the weights do not fit.
     """
+    taps.check(model)
     if options.weights not in (None, "imagenet") and not is_saved_model(options.weights):
         load_weights(model, options.weights)
-    by_stride = _outputs_by_stride(model)
+    inputs, by_stride = taps.find(model)
     strides = tuple(stride for stride in STRIDES if stride in by_stride)
     if not set(STRIDES[1:]) <= set(strides):
         raise ValueError(
             f"backbone {model.name}: expected layers at strides 4, 8, 16 and 32. Received: strides={strides}"
         )
     pyramid = {level(stride): by_stride[stride] for stride in strides}
-    return _cut(model, pyramid, options, scaling="paper", centre=False)
+    return _cut(keras.Model(inputs, pyramid, name=model.name), pyramid, options, scaling="paper", centre=False)
 
 
 def _imagenet_file(name: str, row: Backbone) -> os.PathLike[str]:
@@ -132,6 +129,9 @@ def _cut(
     """Keep what leads to the pyramid, for images of any size, and say how to feed it."""
     scaling = options.input_scaling or scaling
     channels = model.input_shape[-1]
+    if channels not in (options.channels, 3):
+        choices = "1 or 3" if options.channels == 1 else "3"
+        raise ValueError(f"backbone {model.name}: expected images of {choices} channels. Received: channels={channels}")
     row = framing.scaling_named(scaling, channels=channels)
     trunk = keras.Model(model.input, pyramid)
     stem = fold(trunk, row) if (options.channels, channels) == (1, 3) else None
@@ -165,21 +165,3 @@ def _cut(
     if options.weights is not None and is_saved_model(options.weights):
         load_encoder(encoder, options.weights, feed=feed)
     return Encoder(encoder, feed, centre)
-
-
-def _outputs_by_stride(model: keras.Model) -> dict[int, keras.KerasTensor]:
-    """Find the last map of each stride, by following an image of a known size through the graph."""
-    pyramid = getattr(model, "pyramid_outputs", {})
-    candidates = [*(layer.output for layer in model.layers), *pyramid.values()]
-    outputs = [tensor for tensor in candidates if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 4]
-    height, width, channels = model.input_shape[1:]
-    image = keras.KerasTensor((1, height or _PROBE_SIZE, width or _PROBE_SIZE, channels))
-    maps = keras.Model(model.input, outputs).compute_output_spec(image)
-    # A later map of the same stride takes the place of an earlier one, and the model's own choice that of both. Maps
-    # of other sizes (padded for a convolution, trimmed by one) line up with nothing.
-    return {
-        stride: output
-        for output, map_ in zip(outputs, maps, strict=True)
-        for stride in STRIDES
-        if (stride * map_.shape[1], stride * map_.shape[2]) == image.shape[1:3]
-    }

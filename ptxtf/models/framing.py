@@ -14,6 +14,8 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
+from ptxtf.errors import did_you_mean
+
 
 class Scaling(NamedTuple):
     """What a family of ImageNet weights expects: `factor * image + offset` per RGB channel, then perhaps BGR order."""
@@ -51,10 +53,13 @@ def scaling_named(name: str, *, channels: int) -> Scaling:
         ValueError: it is unknown, or differs between RGB channels while there are to be `channels` others.
     """
     if name not in SCALINGS:
-        raise ValueError(f"expected scaling of {', '.join(SCALINGS)}. Received: scaling={name!r}")
+        raise ValueError(
+            f"{did_you_mean(name, SCALINGS)}expected input_scaling of {', '.join(SCALINGS)}. "
+            f"Received: input_scaling={name!r}"
+        )
     scaling = SCALINGS[name]
     if channels != 3 and (len(set(scaling.factor)) > 1 or len(set(scaling.offset)) > 1):
-        raise ValueError(f"expected three channels for scaling {name!r}. Received: channels={channels}")
+        raise ValueError(f"expected three channels for input_scaling {name!r}. Received: channels={channels}")
     return scaling
 
 

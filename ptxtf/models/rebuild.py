@@ -23,6 +23,7 @@ def rebuild(
     *,
     inputs: keras.KerasTensor | None = None,
     adapt: Callable[[keras.Layer, Weights], Weights] | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Build a model anew, layer by layer, and copy its weights.
 
@@ -31,8 +32,10 @@ def rebuild(
         change: called with each layer and the config (with its new name) that it would be rebuilt from; gives the
             layer to put there, which must have the same weights.
         inputs: what to build upon, where that is not to be like the model's own input.
-        adapt: called with each layer of the model and its weights; gives those that its twin is to have. None: all have
+        adapt: called with each layer of the model and its weights; gives those that its copy is to have. None: all have
             the same.
+        call: called with each new layer and what it reads, in the graph's order; gives what it makes of it. None: what
+            the layer itself gives.
 
     Returns:
         A keras.Model with the same name, outputs of the same structure, and the same weights (or adapted ones).
@@ -48,12 +51,14 @@ def rebuild(
         pairs.append((layer, change(layer, config)))
         return pairs[-1][1]
 
-    twin = keras.models.clone_model(model, input_tensors=inputs, clone_function=rebuild_layer, recursive=True)
+    copy = keras.models.clone_model(
+        model, input_tensors=inputs, clone_function=rebuild_layer, call_function=call, recursive=True
+    )
     for old, new in pairs:
         weights = old.get_weights()
         new.set_weights(adapt(old, weights) if adapt else weights)
         finalize(new)
-    return twin
+    return copy
 
 
 def finalize(layer: keras.Layer) -> None:

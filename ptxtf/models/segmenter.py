@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from ptxtf.errors import did_you_mean
 from ptxtf.models import decoders, framing
 from ptxtf.models.backbone import STRIDES, level
 from ptxtf.models.decoders import Decoded, Pyramid
@@ -292,7 +293,9 @@ def _check(
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValueError(f"expected {name} of {', '.join(choices)}. Received: {name}={value!r}")
+        raise ValueError(
+            f"{did_you_mean(value, choices)}expected {name} of {', '.join(choices)}. Received: {name}={value!r}"
+        )
 
 
 def _check_filters(decoder_filters: Sequence[int]) -> None:

@@ -85,7 +85,7 @@ class _Rewriting:
             self._parts[outputs] = [_Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
             self._parts[outputs] = [part for one in inputs for part in self._parts.get(one, [_Part(one)])]
-        elif type(layer) in _CONVOLUTIONS:
+        elif type(layer) in _CONVOLUTIONS and layer.activity_regularizer is None:
             parts = [_Part(inputs)]
             if _has_border(layer):
                 parts = self._parts.get(inputs, parts)

@@ -1,10 +1,11 @@
 """Reading an encoder's weights from a file, strictly: every weight finds its place or nothing is taken for loaded.
 
 Flows in: a Keras-3 `.weights.h5` file, or a legacy `.h5` file as keras.applications publishes. Flows out: the model,
-changed in place, or one InputError that names the file and the first layer that does not fit.
+changed in place, or one InputError that names the file and what does not fit; nothing has been changed then.
 """
 
 import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 
 import h5py
@@ -194,12 +195,31 @@ def _in_saved_order(layer: keras.Layer) -> list[keras.Variable]:
 
 
 def _load_keras3(model: keras.Model, local: pathlib.Path, *, named: files.Path) -> None:
-    try:
-        model.load_weights(local)
-    except (ValueError, KeyError) as error:
-        # Keras names the first layer that does not fit and then lists all of them.
-        reason = _one_line(error).split(" List of objects")[0]
-        raise InputError(f"weights file {named}: expected the weights of {model.name}. Received: {reason}") from error
+    with tempfile.TemporaryDirectory() as directory:
+        like = pathlib.Path(directory) / "own.weights.h5"  # only Keras knows under which names it will look
+        model.save_weights(like)
+        ours, theirs = _saved_shapes(like), _saved_shapes(local)
+    differing = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+    if differing:
+        raise InputError(
+            f"weights file {named}: expected the weights of {model.name}'s layers. "
+            f"Received: {_listed(differing)} differ"
+        )
+    model.load_weights(local)
+
+
+def _saved_shapes(path: pathlib.Path) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return the shapes in a Keras-3 file: layer, as the file calls it -> place in the layer -> shape."""
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+
+    def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            layer, _, place = name.removeprefix("layers/").partition("/")
+            shapes.setdefault(layer, {})[place] = item.shape
+
+    with h5py.File(path, "r") as file:
+        file.visititems(note)
+    return shapes
 
 
 def _one_line(error: BaseException) -> str:

@@ -55,9 +55,9 @@ def test_one_channel_stays_one_where_the_encoder_wants_one():
 
 
 def test_scaling_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"expected scaling of paper, .*Received: scaling='imagenet'"):
+    with pytest.raises(ValueError, match=r"expected input_scaling of paper, .*Received: input_scaling='imagenet'"):
         framing.scale(keras.Input((4, 4, 3)), "imagenet")
-    with pytest.raises(ValueError, match=r"expected three channels for scaling 'torch'\. Received: channels=1"):
+    with pytest.raises(ValueError, match=r"expected three channels for input_scaling 'torch'\. Received: channels=1"):
         framing.scale(keras.Input((4, 4, 1)), "torch", channels=1)
 
 

@@ -309,6 +309,98 @@ def test_stride_2_may_be_missing_and_no_other():
     assert model(random_images(1, 33, 33, 1)).shape == (1, 33, 33, 1)
 
 
+def stages(*, relu=keras.layers.ReLU, size=(None, None), channels=3):
+    """Five strided blocks that end in a rectifier, under names of their own."""
+    images = x = keras.Input((*size, channels))
+    for number in range(5):
+        x = keras.layers.Conv2D(4 + number, 3, strides=2, padding="same", name=f"conv{number}")(x)
+        x = relu()(keras.layers.BatchNormalization(name=f"norm{number}")(x))
+    return keras.Model(images, x, name="stages")
+
+
+def written_out(backbone, images):
+    """Compute what each stage of `stages` gives, from the layers."""
+    found = []
+    for number in range(5):
+        images = backbone.get_layer(f"norm{number}")(backbone.get_layer(f"conv{number}")(images))
+        found.append(tf.nn.relu(images))
+        images = found[-1]
+    return found
+
+
+def test_taps_behind_a_layer_that_is_called_again_and_again():
+    one = keras.layers.ReLU()
+    backbone = stages(relu=lambda: one)
+    encoder = unet(backbone, decoder_filters=FEW, input_shape=(None, None, 3)).get_layer("encoder")
+    images = random_images(1, 64, 64, 3) - 0.5
+    for received, expected in zip(encoder(images).values(), written_out(backbone, images), strict=True):
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_taps_inside_models_in_a_model(tmp_path):
+    inner = stages()
+    images = keras.Input((None, None, 3))
+    features = keras.Sequential([inner, keras.layers.Activation("tanh")], name="within")(keras.ops.negative(images))
+    model = unet(keras.Model(images, features, name="outer"), decoder_filters=FEW, input_shape=(None, None, 3))
+    batch = random_images(1, 64, 64, 3)
+    received = list(model.get_layer("encoder")(batch).values())
+    expected = written_out(inner, -batch)
+    for one, other in zip(received, [*expected[:4], tf.tanh(expected[4])], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(batch), model(batch), atol=1e-5)
+
+
+def test_a_sequential_model_is_tapped():
+    images = [keras.Input((None, None, 3))]
+    backbone = keras.Sequential(
+        images + [keras.layers.Conv2D(4 + number, 2, strides=2, name=f"down{number}") for number in range(5)]
+    )
+    encoder = unet(backbone, decoder_filters=FEW, input_shape=(None, None, 3)).get_layer("encoder")
+    batch = random_images(1, 64, 64, 3)
+    np.testing.assert_allclose(encoder(batch)["P5"], backbone(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [32, 100, 299])
+def test_a_model_for_one_size_is_tapped_where_one_for_any_size_is(side):
+    backbone = stages(size=(side, side))
+    x = keras.layers.Conv2D(7, 1)(keras.layers.GlobalAveragePooling2D(keepdims=True)(backbone.output))
+    for whole in (backbone, keras.Model(backbone.input, keras.layers.Flatten()(x))):
+        encoder = unet(whole, decoder_filters=FEW).get_layer("encoder")
+        assert [output.shape[-1] for output in encoder.outputs] == [4, 5, 6, 7, 8]
+
+
+def test_a_layer_at_the_end_may_want_one_size():
+    backbone = stages(size=(96, 96))
+    classes = keras.layers.Dense(2)(keras.layers.Flatten()(backbone.output))
+    encoder = unet(keras.Model(backbone.input, classes), decoder_filters=FEW).get_layer("encoder")
+    assert [output.shape[-1] for output in encoder.outputs] == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "match"),
+    [
+        (5, r"expected backbone: a name or a keras\.Model\. Received: backbone=5"),
+        (
+            keras.Sequential([keras.layers.Conv2D(1, 1)], name="unbuilt"),
+            r"backbone unbuilt: expected a functional model",
+        ),
+        (keras.Model(name="own"), r"backbone own: expected a functional model, .*Received: Model"),
+        (
+            keras.Model(pair := [keras.Input((8, 8, 1)), keras.Input((8, 8, 1))], pair[0], name="two"),
+            r"backbone two: expected one input \[B, H, W, C\]\. Received: shapes=",
+        ),
+        (stages(channels=4), r"backbone stages: expected images of 1 or 3 channels\. Received: channels=4"),
+    ],
+)
+def test_what_cannot_be_tapped_is_one_clear_line(backbone, match):
+    with pytest.raises(ValueError, match=match):
+        unet(backbone, decoder_filters=FEW)
+    with pytest.raises(ValueError, match=r"stages: expected images of 3 channels\. Received: channels=1"):
+        unet(stages(channels=1), decoder_filters=FEW, input_shape=(None, None, 3))
+
+
 def test_maps_that_do_not_line_up_are_no_taps():
     images = keras.Input((None, None, 3))
     x = keras.layers.ZeroPadding2D(1)(keras.layers.Conv2D(4, 3, strides=2, padding="same")(images))  # 130 of 256
@@ -435,7 +527,10 @@ def test_imagenet_weights_that_do_not_exist():
         ({"backbone": "lenet"}, r"expected backbone of vgg16, .*Received: backbone='lenet'"),
         ({"heads": ("presence",)}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
         ({"heads": ("mask", "box")}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
-        ({"upsampling": "bilinear"}, r"expected upsampling of nearest, transposed\. Received: upsampling='bilinear'"),
+        (
+            {"upsampling": "neerest"},
+            r"^did you mean nearest\? expected upsampling of nearest, transposed\. Received: upsampling='neerest'",
+        ),
         ({"attention": "se"}, r"expected attention of none, scse\. Received: attention='se'"),
         (
             {"output_stride": 16},
@@ -447,8 +542,11 @@ def test_imagenet_weights_that_do_not_exist():
         ),
         ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
         ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters of at least 1\. Received: decoder_filters=\(8, 8\)"),
-        ({"precision": "float16"}, r"expected precision of float32, .*Received: precision='float16'"),
-        ({"input_scaling": "imagenet"}, r"expected scaling of .*Received: scaling='imagenet'"),
+        ({"precision": "half"}, r"^expected precision of float32, .*Received: precision='half'"),
+        (
+            {"input_scaling": "torhc"},
+            r"^did you mean torch\? expected input_scaling of .*Received: input_scaling='torhc'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(options, match):

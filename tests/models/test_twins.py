@@ -176,6 +176,17 @@ def test_layers_that_only_look_alike_are_left():
         assert_close(made(inputs, training=False), model(inputs, training=False), 1e-5)
 
 
+def test_what_a_layer_adds_to_the_loss_stays():
+    images = keras.Input((None, None, 4))
+    up = keras.layers.UpSampling2D(2)(images)
+    model = keras.Model(images, keras.layers.Conv2D(3, 3, padding="same", activity_regularizer="l2")(up))
+    made = twin(model, training=True)
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    outputs = model(inputs, training=True)
+    made(inputs, training=True)
+    assert float(made.losses[0]) == pytest.approx(0.01 * np.square(outputs).sum() / len(inputs), rel=1e-4)
+
+
 def test_a_model_that_is_not_functional_is_given_back():
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
     assert twin(model, training=True) is model

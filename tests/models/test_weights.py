@@ -153,7 +153,16 @@ def test_a_layer_too_many_is_refused_by_order(tmp_path):
 def test_another_model_s_keras_3_file_is_refused(tmp_path):
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3)])
     other.save_weights(tmp_path / "x.weights.h5")
-    assert_refuses(tmp_path / "x.weights.h5", r"weights of small\. .*name=(first|second)")
+    assert assert_refuses(
+        tmp_path / "x.weights.h5", r"small's layers\. Received: batch_normalization, .*conv2d.* differ"
+    )
+
+
+def test_a_longer_network_s_keras_3_file_is_refused(tmp_path):
+    longer = keras.Sequential([*small_model().layers, keras.layers.Conv2D(5, 3)])
+    longer.build((None, 8, 8, 3))
+    longer.save_weights(tmp_path / "x.weights.h5")
+    assert assert_refuses(tmp_path / "x.weights.h5", r"small's layers\. Received: conv2d_2 differ")
 
 
 def test_a_model_is_a_file_or_a_folder_but_imagenet_is_a_name(tmp_path, monkeypatch):
