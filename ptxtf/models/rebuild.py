@@ -61,6 +61,11 @@ def rebuild(
     return copy
 
 
+def is_functional(layer: keras.Layer) -> bool:
+    """Return whether a layer is a model with a graph that may branch."""
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations") and not isinstance(layer, keras.Sequential)
+
+
 def finalize(layer: keras.Layer) -> None:
     """Let a layer that derives values from its weights (keras.layers.Normalization) derive them from new ones."""
     if hasattr(layer, "finalize_state"):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from ptxtf.models.backbone import STRIDES
-from ptxtf.models.rebuild import rebuild
+from ptxtf.models.rebuild import is_functional, rebuild
 
 _SIZE = 256  # px; a multiple of all strides, and large enough that no pooled 1 x 1 map looks like one of them
 
@@ -24,7 +24,7 @@ def check(model: object) -> None:
         raise ValueError(  # noqa: TRY004, what any wrong backbone gives
             f"expected backbone: a name or a keras.Model. Received: backbone={model!r}"
         )
-    if not (_is_functional(model) or (isinstance(model, keras.Sequential) and model.built)):
+    if not (is_functional(model) or (isinstance(model, keras.Sequential) and model.built)):
         raise ValueError(
             f"backbone {model.name}: expected a functional model, or a sequential one that is built. "
             f"Received: {type(model).__name__}"
@@ -85,9 +85,5 @@ def _alike(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
     return type(layer).from_config(config)
 
 
-def _is_functional(model: keras.Layer) -> bool:
-    return isinstance(model, keras.Model) and hasattr(model, "operations") and not isinstance(model, keras.Sequential)
-
-
 def _has_graph(layer: keras.Layer) -> bool:
-    return isinstance(layer, keras.Sequential) or _is_functional(layer)
+    return isinstance(layer, keras.Sequential) or is_functional(layer)

@@ -16,6 +16,7 @@ from keras import layers
 
 from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
 from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, convolve_groups
+from ptxtf.models.rebuild import is_functional
 
 # These and none derived from them, which may compute anything.
 _CONVOLUTIONS = (layers.Conv2D, GroupedConv2D)
@@ -39,16 +40,12 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
         >>> predict = twin(model, training=False, fixed=True)
         >>> logits = predict(images, training=False)
     """
-    if not _is_functional(model):
+    if not is_functional(model):
         return model
     plain = keras.Model(model.input, model.output, name=model.name)  # without what it was compiled with
     return keras.models.clone_model(
         plain, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
     )
-
-
-def _is_functional(layer: keras.Layer) -> bool:
-    return isinstance(layer, keras.Model) and hasattr(layer, "operations") and not isinstance(layer, keras.Sequential)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +72,7 @@ class _Rewriting:
         self._names: collections.Counter[str] = collections.Counter()
 
     def __call__(self, layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
-        if _is_functional(layer):
+        if is_functional(layer):
             if id(layer) not in self._twins:
                 self._twins[id(layer)] = twin(layer, training=self._training, fixed=self._fixed)
             return self._twins[id(layer)](*arguments, **options)
