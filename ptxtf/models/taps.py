@@ -51,22 +51,13 @@ def find(model: keras.Model) -> tuple[keras.KerasTensor, dict[int, keras.KerasTe
     flat = keras.Model(model.inputs[0], [*model.outputs, *own])
     while any(_has_graph(layer) for layer in flat.layers):
         flat = keras.models.clone_model(flat, clone_function=lambda layer: layer, call_function=_call_flat)
-    maps: list[keras.KerasTensor] = []
-
-    def note(layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
-        outputs = layer(*arguments, **options)
-        maps.extend(keras.tree.flatten(outputs))
-        return outputs
-
     height, width, channels = flat.inputs[0].shape[1:]
     try:
         image = keras.Input((_SIZE, _SIZE, channels))
-        traced = rebuild(flat, _alike, inputs=image, call=note)
+        maps = _maps(flat, image, chosen=len(own))
     except (ValueError, TypeError):  # a layer at the end that wants one size, as for a vector of classes
-        maps.clear()
         image = keras.Input((height or _SIZE, width or _SIZE, channels))
-        traced = rebuild(flat, _alike, inputs=image, call=note)
-    maps += traced.outputs[len(model.outputs) :]
+        maps = _maps(flat, image, chosen=len(own))
     size = image.shape[1:3]
     return image, {
         stride: tensor
@@ -74,6 +65,19 @@ def find(model: keras.Model) -> tuple[keras.KerasTensor, dict[int, keras.KerasTe
         for stride in STRIDES
         if len(tensor.shape) == 4 and tuple(stride * side for side in tensor.shape[1:3]) == size
     }
+
+
+def _maps(model: keras.Model, image: keras.KerasTensor, *, chosen: int) -> list[keras.KerasTensor]:
+    """Return what each layer of a model's copy gives, call by call, and then the outputs chosen, the last of all."""
+    maps: list[keras.KerasTensor] = []
+
+    def note(layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
+        outputs = layer(*arguments, **options)
+        maps.extend(keras.tree.flatten(outputs))
+        return outputs
+
+    copy = rebuild(model, _alike, inputs=image, call=note)
+    return [*maps, *copy.outputs[len(copy.outputs) - chosen :]]
 
 
 def _call_flat(layer: keras.Layer, *arguments: Any, **options: Any) -> Any:

@@ -397,6 +397,9 @@ def test_a_layer_at_the_end_may_want_one_size():
 def test_what_cannot_be_tapped_is_one_clear_line(backbone, match):
     with pytest.raises(ValueError, match=match):
         unet(backbone, decoder_filters=FEW)
+
+
+def test_a_backbone_for_grey_images_takes_no_colours():
     with pytest.raises(ValueError, match=r"stages: expected images of 3 channels\. Received: channels=1"):
         unet(stages(channels=1), decoder_filters=FEW, input_shape=(None, None, 3))
 
@@ -527,6 +530,7 @@ def test_imagenet_weights_that_do_not_exist():
         ({"backbone": "lenet"}, r"expected backbone of vgg16, .*Received: backbone='lenet'"),
         ({"heads": ("presence",)}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
         ({"heads": ("mask", "box")}, r"expected heads of mask, presence, sides, mask among them\. Received: heads="),
+        ({"upsampling": "bilinear"}, r"expected upsampling of nearest, transposed\. Received: upsampling='bilinear'"),
         (
             {"upsampling": "neerest"},
             r"^did you mean nearest\? expected upsampling of nearest, transposed\. Received: upsampling='neerest'",
@@ -542,7 +546,9 @@ def test_imagenet_weights_that_do_not_exist():
         ),
         ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
         ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters of at least 1\. Received: decoder_filters=\(8, 8\)"),
+        ({"precision": "float16"}, r"expected precision of float32, .*Received: precision='float16'"),
         ({"precision": "half"}, r"^expected precision of float32, .*Received: precision='half'"),
+        ({"input_scaling": "imagenet"}, r"expected input_scaling of .*Received: input_scaling='imagenet'"),
         (
             {"input_scaling": "torhc"},
             r"^did you mean torch\? expected input_scaling of .*Received: input_scaling='torhc'",
