@@ -29,57 +29,47 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Normalize inputs, float [B, H, W, C], by the batch's statistics in training and by the averages else."""
-        if mask is not None or not self._can_fuse(inputs):
+        if mask is not None or not can_fuse(self, inputs):
             return super().call(inputs, training=training, mask=mask)
-        # A frozen layer runs in inference mode, as Keras' does.
-        outputs = self._normalize_by_batch(inputs) if training and self.trainable else self._normalize(inputs)
-        return tf.cast(outputs, self.compute_dtype)
+        return normalize(self, inputs, training=training)
 
-    def _can_fuse(self, inputs: tf.Tensor) -> bool:
-        return (
-            not (getattr(self, "renorm", False) or self.synchronized)  # Keras before 3.13 has no renorm
-            and len(inputs.shape) == 4
-            and self.axis in (-1, 3)
-            and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES
-        )
 
-    def _scale_and_offset(self) -> tuple[tf.Tensor, tf.Tensor]:
-        mean = tf.convert_to_tensor(self.moving_mean)
-        scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones_like(mean)
-        offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros_like(mean)
-        return scale, offset
+def can_fuse(layer: keras.layers.BatchNormalization, inputs: tf.Tensor | keras.KerasTensor) -> bool:
+    """Return whether `normalize` does for a layer and its inputs."""
+    return (
+        not (getattr(layer, "renorm", False) or layer.synchronized)  # Keras before 3.13 has no renorm
+        and len(inputs.shape) == 4
+        and layer.axis in (-1, 3)
+        and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES
+    )
 
-    def _normalize(self, inputs: tf.Tensor) -> tf.Tensor:
-        scale, offset = self._scale_and_offset()
-        return tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=scale,
-            offset=offset,
-            mean=tf.convert_to_tensor(self.moving_mean),
-            variance=tf.convert_to_tensor(self.moving_variance),
-            epsilon=self.epsilon,
-            is_training=False,
-        ).y
 
-    def _normalize_by_batch(self, inputs: tf.Tensor) -> tf.Tensor:
-        scale, offset = self._scale_and_offset()
-        unused = tf.zeros([0])  # in training the operation takes no statistics
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=scale,
-            offset=offset,
-            mean=unused,
-            variance=unused,
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        self._update(self.moving_mean, mean)
-        self._update(self.moving_variance, variance * _bias(inputs))
-        return outputs
+def normalize(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, *, training: bool | None = None) -> tf.Tensor:
+    """Normalize inputs, float [B, H, W, C], as a layer would: by the batch's statistics in training, else its averages.
 
-    def _update(self, average: keras.Variable, statistic: tf.Tensor) -> None:
-        variable = average.value
-        variable.assign_sub((variable - statistic) * (1.0 - self.momentum))
+    A frozen layer keeps to its averages in training, too. The layer's averages move as by its own call.
+    """
+    by_batch = bool(training) and layer.trainable
+    mean, variance = tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
+    unused = tf.zeros([0])  # the operation takes no statistics where it finds them
+    outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones_like(mean),
+        offset=tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros_like(mean),
+        mean=unused if by_batch else mean,
+        variance=unused if by_batch else variance,
+        epsilon=layer.epsilon,
+        is_training=by_batch,
+    )
+    if by_batch:
+        _move(layer.moving_mean, batch_mean, layer.momentum)
+        _move(layer.moving_variance, batch_variance * _bias(inputs), layer.momentum)
+    return tf.cast(outputs, layer.compute_dtype)
+
+
+def _move(average: keras.Variable, statistic: tf.Tensor, momentum: float) -> None:
+    variable = average.value
+    variable.assign_sub((variable - statistic) * (1.0 - momentum))
 
 
 def _bias(inputs: tf.Tensor) -> tf.Tensor | float:

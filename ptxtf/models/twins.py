@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 
 from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
-from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, convolve_groups
+from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, can_fuse, convolve_groups, normalize
 from ptxtf.models.rebuild import is_functional
 
 # These and none derived from them, which may compute anything.
@@ -30,6 +30,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
       coarse map, see `ptxtf.models.convolution`; the fine one is never made.
     - In training, gradients of such kernels are found by operations that are quicker on a CPU.
     - In prediction, batch normalization is folded into the convolution before it.
+    - Keras' own layers that `ptxtf.models.layers` computes sooner, as a model has them that was loaded, are computed so.
 
     Args:
         model: is left as it is. One that is not functional is given back.
@@ -88,21 +89,35 @@ class _Rewriting:
                 parts = self._parts.get(inputs, parts)
                 if self._training or inputs in self._parts:
                     outputs = self._convolve(layer, parts)
+            elif _is_plain_in_groups(layer):
+                outputs = self._convolve(layer, parts)
             self._convolved[outputs] = (layer, parts)
-        elif _normalizes(layer) and not self._training and not options.get("training") and inputs in self._convolved:
-            convolution, parts = self._convolved[inputs]
-            if convolution.activation is keras.activations.linear:
-                outputs = self._convolve(convolution, parts, layer)
+        elif self._can_fold(layer, inputs) and not options.get("training"):
+            outputs = self._convolve(*self._convolved[inputs], layer)
+        elif type(layer) is layers.BatchNormalization and can_fuse(layer, inputs) and options.get("mask") is None:
+            outputs = _Normalization(layer, name=self._name(layer))(inputs, training=options.get("training"))
         return outputs
+
+    def _can_fold(self, layer: keras.Layer, inputs: Any) -> bool:
+        """Return whether a layer normalizes what a convolution gave, for prediction."""
+        return (
+            not self._training
+            and _normalizes(layer)
+            and inputs in self._convolved
+            and self._convolved[inputs][0].activation is keras.activations.linear
+        )
 
     def _convolve(
         self, convolution: layers.Conv2D, parts: list[_Part], normalization: keras.Layer | None = None
     ) -> keras.KerasTensor:
-        name = f"{(normalization or convolution).name}_twin"
-        self._names[name] += 1  # a layer may be called more than once
-        name = f"{name}{self._names[name]}" if self._names[name] > 1 else name
+        name = self._name(normalization or convolution)
         twin_layer = _Convolution(convolution, parts, normalization, fixed=self._fixed, name=name)
         return twin_layer([part.features for part in parts])
+
+    def _name(self, layer: keras.Layer) -> str:
+        name = f"{layer.name}_twin"
+        self._names[name] += 1  # a layer may be called more than once
+        return f"{name}{self._names[name]}" if self._names[name] > 1 else name
 
 
 def _enlarges(layer: keras.Layer) -> bool:
@@ -122,8 +137,33 @@ def _has_border(layer: layers.Conv2D) -> bool:
     )
 
 
+def _is_plain_in_groups(layer: layers.Conv2D) -> bool:
+    return type(layer) is layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
+
+
 def _normalizes(layer: keras.Layer) -> bool:
     return type(layer) in _NORMALIZATIONS and layer.axis in (-1, 3)
+
+
+class _Normalization(keras.Layer):
+    """What a batch normalization gives, by one operation.
+
+    Args:
+        normalization: the layer that has the weights.
+        name: of this one.
+    """
+
+    def __init__(self, normalization: layers.BatchNormalization, *, name: str) -> None:
+        super().__init__(name=name, dtype=normalization.dtype_policy)
+        self.normalization = normalization
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Normalize float [B, H, W, C]."""
+        return normalize(self.normalization, inputs, training=training)
+
+    def compute_output_spec(self, inputs: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
+        """Return the outputs' shape and dtype, without a call to find them out."""
+        return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
 
 class _Convolution(keras.Layer):

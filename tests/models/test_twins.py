@@ -1,5 +1,7 @@
 """A twin against the model of plain Keras layers that it was made of."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -228,3 +230,37 @@ def test_keras_fits_a_twin_and_the_model_is_saved(tmp_path):
     assert np.abs(model(IMAGES, training=False) - before).max() > 1e-3
     # Keras' plain layers have a twin as well
     assert_close(twin(loaded, training=False)(IMAGES, training=False), model(IMAGES, training=False), 2e-5)
+
+
+def count_operations(net, training):
+    graph = tf.function(net).get_concrete_function(IMAGES, training=training).graph.as_graph_def()
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return collections.Counter(node.op for body in bodies for node in body)
+
+
+def test_a_loaded_model_runs_by_the_faster_layers_too():
+    """Its normalizations, which no convolution need precede, and its convolutions in groups are Keras' own."""
+    images = keras.Input((None, None, 1), name="images")
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(64, 3, padding="same")(images))
+    x = keras.layers.BatchNormalization()(keras.layers.Activation("relu")(x))
+    x = keras.layers.Conv2D(64, 3, groups=4, padding="same")(x)
+    model = settled(keras.Model(images, keras.layers.Conv2D(1, 1)(x)))
+    for training in (False, True):
+        made = twin(model, training=training)
+        assert_close(made(IMAGES, training=False), model(IMAGES, training=False), 2e-5)
+        assert count_operations(made, training)["FusedBatchNormV3"] == (2 if training else 1)
+    before = model.get_weights()
+    steps = []
+    for net in (model, made):
+        model.set_weights(before)
+        loss, gradients = step(net, model, IMAGES)
+        steps.append((loss, gradients, model.get_weights()))
+    (loss, gradients, averages), (twin_loss, twin_gradients, twin_averages) = steps
+    assert float(twin_loss) == pytest.approx(float(loss), rel=1e-5)
+    assert_same_gradients(twin_gradients, gradients, 1e-4)
+    for found, expected in zip(twin_averages, averages, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    model.layers[2].trainable = False  # which its twin heeds, as it does in training by plain layers
+    frozen = model.layers[2].get_weights()
+    step(made, model, IMAGES)
+    np.testing.assert_array_equal(model.layers[2].get_weights(), frozen)
