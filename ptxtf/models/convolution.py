@@ -6,10 +6,20 @@ operations would give, to rounding.
 
 import tensorflow as tf
 
+from ptxtf import devices
+
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 _MIN_CHANNELS = 32
 """From which the kernel's gradient is quicker by products of matrices; measured on a CPU with AVX2, in float32."""
+
+
+def has_quicker_gradients(channels: int, dtype: str) -> bool:
+    """Return whether `convolve` finds the gradient of a 3 x 3 kernel sooner than TensorFlow's own operation.
+
+    With AVX-512 oneDNN takes no longer backwards than forwards, and products of matrices take twice as long.
+    """
+    return channels >= _MIN_CHANNELS and dtype == "float32" and not devices.has_avx512()
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -27,11 +37,35 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         TensorShape([1, 4, 4, 5])
     """
     kernel = tf.cast(kernel, images.dtype)
-    if kernel.shape[0] == 3 and (images.dtype != tf.float32 or kernel.shape[2] < _MIN_CHANNELS):
+    if kernel.shape[0] == 3 and not has_quicker_gradients(kernel.shape[2], images.dtype.name):
         return tf.nn.conv2d(images, kernel, 1, "SAME")
     if images.dtype != tf.float32:
         return tf.nn.conv2d(tf.pad(images, _BORDER), kernel, 1, "VALID")
     return _with_quick_gradients(images, kernel)
+
+
+def convolve_pixels(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolve images by a kernel of one pixel, as one product of matrices, whose gradients are products, too.
+
+    In bfloat16 the kernel's gradient takes half the time of that of TensorFlow's convolution.
+
+    Args:
+        images: float [B, H, W, C].
+        kernel: float [1, 1, C, filters]; it is cast to the images' dtype.
+
+    Returns:
+        float [B, H, W, filters].
+
+    Example:
+        >>> convolve_pixels(tf.ones([1, 4, 4, 2]), tf.ones([1, 1, 2, 5])).shape
+        TensorShape([1, 4, 4, 5])
+    """
+    channels, filters = kernel.shape[2:]
+    pixels = tf.reshape(images, [-1, channels])
+    outputs = tf.reshape(
+        tf.matmul(pixels, tf.cast(kernel[0, 0], images.dtype)), tf.concat([tf.shape(images)[:3], [filters]], axis=0)
+    )
+    return tf.ensure_shape(outputs, [*images.shape[:3], filters])
 
 
 def sum_by_case(kernel: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,13 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
+from ptxtf.models.convolution import (
+    convolve,
+    convolve_by_case,
+    convolve_pixels,
+    has_quicker_gradients,
+    sum_by_case,
+)
 from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, can_fuse, convolve_groups, normalize
 from ptxtf.models.rebuild import is_functional
 
@@ -26,11 +32,12 @@ _NORMALIZATIONS = (layers.BatchNormalization, FusedBatchNormalization)
 def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Model:
     """Build a model that computes what another computes, from the same variables and in fewer operations.
 
-    - A convolution of 3 x 3 over a map that was enlarged twofold to the nearest, alone or joined to others, reads the
-      coarse map, see `ptxtf.models.convolution`; the fine one is never made.
-    - In training, gradients of such kernels are found by operations that are quicker on a CPU.
+    - A convolution of 3 x 3 in float32 over a map that was enlarged twofold to the nearest, alone or joined to others,
+      reads the coarse map, see `ptxtf.models.convolution`; the fine one is never made. (In half precision products cost
+      less than reading what they need twice.)
+    - In training, kernels' gradients are found by operations that are quicker on the processor at hand.
     - In prediction, batch normalization is folded into the convolution before it.
-    - Keras' own layers that `ptxtf.models.layers` computes sooner, as a model has them that was loaded, are computed so.
+    - Keras' own layers, as a loaded model has them, are computed as `ptxtf.models.layers` does it.
 
     Args:
         model: is left as it is. One that is not functional is given back.
@@ -83,29 +90,44 @@ class _Rewriting:
             self._parts[outputs] = [_Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
             self._parts[outputs] = [part for one in inputs for part in self._parts.get(one, [_Part(one)])]
-        elif type(layer) in _CONVOLUTIONS and layer.activity_regularizer is None:
-            parts = [_Part(inputs)]
-            if _has_border(layer):
-                parts = self._parts.get(inputs, parts)
-                if self._training or inputs in self._parts:
-                    outputs = self._convolve(layer, parts)
-            elif _is_plain_in_groups(layer):
-                outputs = self._convolve(layer, parts)
-            self._convolved[outputs] = (layer, parts)
-        elif self._can_fold(layer, inputs) and not options.get("training"):
-            outputs = self._convolve(*self._convolved[inputs], layer)
-        elif type(layer) is layers.BatchNormalization and can_fuse(layer, inputs) and options.get("mask") is None:
-            outputs = _Normalization(layer, name=self._name(layer))(inputs, training=options.get("training"))
+        elif _convolves(layer):
+            outputs = self._see_convolution(layer, inputs, outputs)
+        elif _normalizes(layer):
+            outputs = self._see_normalization(layer, inputs, outputs, options)
         return outputs
 
-    def _can_fold(self, layer: keras.Layer, inputs: Any) -> bool:
-        """Return whether a layer normalizes what a convolution gave, for prediction."""
-        return (
-            not self._training
-            and _normalizes(layer)
-            and inputs in self._convolved
-            and self._convolved[inputs][0].activation is keras.activations.linear
-        )
+    def _see_convolution(
+        self, layer: layers.Conv2D, inputs: keras.KerasTensor, outputs: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        parts = self._parts.get(inputs) if _has_border(layer) and not _is_half(layer) else None
+        if parts or self._pays(layer):
+            parts = parts or [_Part(inputs)]
+            outputs = self._convolve(layer, parts)
+        self._convolved[outputs] = (layer, parts or [_Part(inputs)])
+        return outputs
+
+    def _pays(self, layer: layers.Conv2D) -> bool:
+        """Return whether a convolution of a map as it is can do with other operations than its own."""
+        if _is_half(layer) and (self._fixed or (self._training and _is_of_pixels(layer))):
+            return True
+        if self._training and _has_border(layer):
+            return has_quicker_gradients(layer.kernel.shape[2], layer.compute_dtype)
+        return type(layer) is layers.Conv2D and layer.groups > 1
+
+    def _see_normalization(
+        self,
+        layer: layers.BatchNormalization,
+        inputs: keras.KerasTensor,
+        outputs: keras.KerasTensor,
+        options: dict[str, Any],
+    ) -> keras.KerasTensor:
+        if inputs in self._convolved and not self._training and not options.get("training"):
+            convolution, parts = self._convolved[inputs]
+            if convolution.activation is keras.activations.linear:
+                return self._convolve(convolution, parts, layer)
+        if type(layer) is layers.BatchNormalization and can_fuse(layer, inputs) and options.get("mask") is None:
+            return _Normalization(layer, name=self._name(layer))(inputs, training=options.get("training"))
+        return outputs
 
     def _convolve(
         self, convolution: layers.Conv2D, parts: list[_Part], normalization: keras.Layer | None = None
@@ -128,17 +150,25 @@ def _joins(layer: keras.Layer) -> bool:
     return type(layer) is layers.Concatenate and layer.axis in (-1, 3)
 
 
+def _convolves(layer: keras.Layer) -> bool:
+    return type(layer) in _CONVOLUTIONS and layer.data_format == "channels_last" and layer.activity_regularizer is None
+
+
 def _has_border(layer: layers.Conv2D) -> bool:
     """Return whether a layer is a plain convolution of 3 x 3 with zeros around."""
-    return (
-        (layer.kernel_size, layer.strides, layer.dilation_rate, layer.groups) == ((3, 3), (1, 1), (1, 1), 1)
-        and layer.padding == "same"
-        and layer.data_format == "channels_last"
-    )
+    return _is_plain(layer) and layer.kernel_size == (3, 3) and layer.padding == "same"
 
 
-def _is_plain_in_groups(layer: layers.Conv2D) -> bool:
-    return type(layer) is layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
+def _is_of_pixels(layer: layers.Conv2D) -> bool:
+    return _is_plain(layer) and layer.kernel_size == (1, 1)
+
+
+def _is_plain(layer: layers.Conv2D) -> bool:
+    return (layer.strides, layer.dilation_rate, layer.groups) == ((1, 1), (1, 1), 1)
+
+
+def _is_half(layer: keras.Layer) -> bool:
+    return layer.compute_dtype != "float32"
 
 
 def _normalizes(layer: keras.Layer) -> bool:
@@ -201,7 +231,7 @@ class _Convolution(keras.Layer):
         kernels, bias = self._fixed or self._weights()
         outputs = tf.add_n(
             [
-                self._convolve(tf.cast(one, kernel.dtype), kernel, enlarged)
+                self._convolve(tf.cast(one, kernel.dtype), kernel, enlarged, training=bool(training))
                 for one, kernel, enlarged in zip(features, kernels, self._enlarged, strict=True)
             ]
         )
@@ -216,11 +246,13 @@ class _Convolution(keras.Layer):
         joined = (batch, *(size and factor * size for size in (height, width)), sum(self._channels))
         return keras.KerasTensor(self.convolution.compute_output_shape(joined), self.convolution.compute_dtype)
 
-    def _convolve(self, features: tf.Tensor, kernel: tf.Tensor, enlarged: bool) -> tf.Tensor:
+    def _convolve(self, features: tf.Tensor, kernel: tf.Tensor, enlarged: bool, *, training: bool) -> tf.Tensor:
         if enlarged:
             return convolve_by_case(features, kernel)
         if _has_border(self.convolution):
             return convolve(features, kernel)
+        if training and _is_half(self.convolution) and _is_of_pixels(self.convolution):
+            return convolve_pixels(features, kernel)
         if self.convolution.groups > 1:
             return convolve_groups(features, kernel, self.convolution)
         return self.convolution.convolution_op(features, kernel)
