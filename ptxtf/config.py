@@ -270,8 +270,8 @@ class ModelConfig:
         "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
     )
     freeze_encoder: bool = setting("train the decoder only; batch statistics stay too", False)
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = setting(
-        "mixed_bfloat16 for recent CPUs, TPUs and GPUs, mixed_float16 for older GPUs", "float32"
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = setting(
+        "auto: mixed_bfloat16 where the device computes in it, mixed_float16 on older GPUs, else float32", "auto"
     )
 
     def __post_init__(self) -> None:

@@ -1,9 +1,13 @@
 """What the machine computes on."""
 
 import functools
+import os
 import pathlib
+from typing import Literal
 
 import tensorflow as tf
+
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 
 
 def has_accelerator() -> bool:
@@ -19,6 +23,48 @@ def has_avx512() -> bool:
 def has_bfloat16() -> bool:
     """Return whether the processor computes in bfloat16 by itself; otherwise a training step may take minutes."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
+
+
+def choose_precision(setting: Precision) -> Precision:
+    """Return a Keras dtype policy: the setting, or for "auto" the one that trains soonest here without loss of range.
+
+    That is mixed_bfloat16 where the device computes in bfloat16: TPUs, NVIDIA GPUs from compute capability 8.0 (Ampere)
+    on, and processors with such instructions. Older GPUs with tensor cores (7.0, Volta) get mixed_float16, what remains
+    float32.
+    """
+    if setting != "auto":
+        return setting
+    gpus = tf.config.list_physical_devices("GPU")
+    if tf.config.list_logical_devices("TPU"):
+        return "mixed_bfloat16"
+    if not gpus:
+        return "mixed_bfloat16" if has_bfloat16() else "float32"
+    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+
+
+def share_cores(images: int) -> int:
+    """Let each operation have one core, where batches have images enough to keep all cores at work.
+
+    Cores that share an operation wait for one another, and many operations are too small to be shared. This holds for
+    the whole process, and TensorFlow takes it only before it computes for the first time.
+
+    Args:
+        images: in a batch.
+
+    Returns:
+        Into how many parts a batch is to be divided, which are computed at the same time. 1 where nothing was changed:
+        there are fewer images than cores, or an accelerator, or TensorFlow has been at work already.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 < cores <= images or any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU")):
+        return 1
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    except RuntimeError:
+        return 1
+    return cores
 
 
 @functools.cache

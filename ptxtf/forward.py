@@ -15,17 +15,20 @@ from ptxtf.config import PreprocessConfig
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
-def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool, fixed: bool = False) -> Logits:
+def logits_function(
+    model: keras.Model, config: PreprocessConfig, *, xla: bool, fixed: bool = False, parts: int = 1
+) -> Logits:
     """Return the function from uint8 images [B, H, W, 1] to float32 logits [B, H, W, 1].
 
-    In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static; each batch
-    shape is compiled once.
+    In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static, and B where it
+    is divided; each batch shape is compiled once.
 
     Args:
         model: gives logits [B, h, w, 1] for float32 images in 0..1.
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
         fixed: the model will learn no more.
+        parts: into how many a batch is divided, to be computed at the same time; see `ptxtf.devices.share_cores`.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
     quick = sooner(model, training=False, xla=xla, fixed=fixed)
@@ -34,7 +37,21 @@ def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool, 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
 
-    return tf.function(logits, autograph=False)
+    return tf.function(divided(logits, parts), autograph=False)
+
+
+def divided(function: Callable[[tf.Tensor], tf.Tensor], parts: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function that hands a batch, [B, …], to another one in parts that are as alike as can be.
+
+    Within a tf.function the parts are computed at the same time.
+    """
+
+    def by_part(images: tf.Tensor) -> tf.Tensor:
+        count = images.shape[0]
+        sizes = [(count + part) // parts for part in range(parts)]
+        return tf.concat([function(part) for part in tf.split(images, [size for size in sizes if size])], axis=0)
+
+    return by_part if parts > 1 else function
 
 
 def sooner(model: keras.Model, *, training: bool, xla: bool, fixed: bool = False) -> keras.Model:

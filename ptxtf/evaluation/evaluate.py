@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from ptxtf import files, pictures
+from ptxtf import devices, files, pictures
 from ptxtf.config import EvaluateConfig, MaskConfig
 from ptxtf.data.dataset import examples, readable
 from ptxtf.errors import InputError
@@ -40,7 +40,7 @@ def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor.load(config.run_dir)
+    predictor = Predictor.load(config.run_dir, parts=devices.share_cores(config.batch_size))
     dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
     with readable(config.records_dir):
         rows = _score(predictor, dataset, config, rule)

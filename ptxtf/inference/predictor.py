@@ -32,8 +32,12 @@ class Predictor:
         self._logits = logits
 
     @classmethod
-    def load(cls, run_directory: files.Name) -> "Predictor":
+    def load(cls, run_directory: files.Name, *, parts: int = 1) -> "Predictor":
         """Load the final model of a run.
+
+        Args:
+            run_directory: that `ptxtf.train` wrote.
+            parts: into how many a batch is divided, to be computed at the same time; see `ptxtf.devices.share_cores`.
 
         Raises:
             InputError: no finished run in that folder.
@@ -43,7 +47,7 @@ class Predictor:
         if not path.is_file():
             raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
         xla = forward.use_xla(settings.training.xla)
-        logits = forward.logits_function(load_model(path), settings.preprocessing, xla=xla, fixed=True)
+        logits = forward.logits_function(load_model(path), settings.preprocessing, xla=xla, fixed=True, parts=parts)
         return cls(logits, image_size=settings.inputs.image_size)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
-from ptxtf import files, pictures
+from ptxtf import devices, files, pictures
 from ptxtf.config import MaskConfig, PredictConfig
 from ptxtf.data import rle
 from ptxtf.errors import InputError
@@ -52,10 +52,10 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
         InputError: no finished run, nothing to read, or not one file that can be read.
     """
     paths = radiographs.find(names)
-    predictor = Predictor.load(config.run_dir)
+    batch_size = min(config.batch_size, len(paths))
+    predictor = Predictor.load(config.run_dir, parts=devices.share_cores(batch_size))
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    batch_size = min(config.batch_size, len(paths))
     found: list[findings.Finding] = []
     encoded: list[tuple[str, str]] = []
     rejected: list[tuple[files.Path, str]] = []

@@ -63,7 +63,8 @@ def convolve_pixels(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     channels, filters = kernel.shape[2:]
     pixels = tf.reshape(images, [-1, channels])
     outputs = tf.reshape(
-        tf.matmul(pixels, tf.cast(kernel[0, 0], images.dtype)), tf.concat([tf.shape(images)[:3], [filters]], axis=0)
+        tf.matmul(pixels, tf.reshape(tf.cast(kernel, images.dtype), [channels, filters])),
+        tf.concat([tf.shape(images)[:3], [filters]], axis=0),
     )
     return tf.ensure_shape(outputs, [*images.shape[:3], filters])
 

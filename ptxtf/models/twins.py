@@ -32,9 +32,9 @@ _NORMALIZATIONS = (layers.BatchNormalization, FusedBatchNormalization)
 def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Model:
     """Build a model that computes what another computes, from the same variables and in fewer operations.
 
-    - A convolution of 3 x 3 in float32 over a map that was enlarged twofold to the nearest, alone or joined to others,
-      reads the coarse map, see `ptxtf.models.convolution`; the fine one is never made. (In half precision products cost
-      less than reading what they need twice.)
+    - A convolution of 3 x 3 over a map that was enlarged twofold to the nearest, and joined to others, reads each by
+      itself. In float32 it reads the coarse map, see `ptxtf.models.convolution`, and the fine one is never made; in
+      half precision products are too cheap for that.
     - In training, kernels' gradients are found by operations that are quicker on the processor at hand.
     - In prediction, batch normalization is folded into the convolution before it.
     - Keras' own layers, as a loaded model has them, are computed as `ptxtf.models.layers` does it.
@@ -87,7 +87,7 @@ class _Rewriting:
         outputs = layer(*arguments, **options)
         inputs: Any = arguments[0] if arguments else None
         if _enlarges(layer):
-            self._parts[outputs] = [_Part(inputs, enlarged=True)]
+            self._parts[outputs] = [_Part(outputs) if _is_half(layer) else _Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
             self._parts[outputs] = [part for one in inputs for part in self._parts.get(one, [_Part(one)])]
         elif _convolves(layer):
@@ -99,7 +99,7 @@ class _Rewriting:
     def _see_convolution(
         self, layer: layers.Conv2D, inputs: keras.KerasTensor, outputs: keras.KerasTensor
     ) -> keras.KerasTensor:
-        parts = self._parts.get(inputs) if _has_border(layer) and not _is_half(layer) else None
+        parts = self._parts.get(inputs) if _has_border(layer) else None
         if parts or self._pays(layer):
             parts = parts or [_Part(inputs)]
             outputs = self._convolve(layer, parts)

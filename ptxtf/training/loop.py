@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from ptxtf import files, forward, models, pipeline, preprocess, rundir
+from ptxtf import devices, files, forward, models, pipeline, preprocess, rundir
 from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, as_it_is, readable
 from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
@@ -49,7 +49,9 @@ def train(
     run_dir = files.path(training.run_dir)
     source = pipeline.training_source(inputs, preprocessing)
     val_split = _val_split(inputs)
-    inputs = dataclasses.replace(inputs, image_size=source.split.image_size)  # run.flags tells what "as stored" was
+    # run.flags tells what "as stored" and "auto" were
+    inputs = dataclasses.replace(inputs, image_size=source.split.image_size)
+    network = dataclasses.replace(network, precision=devices.choose_precision(network.precision))
     settings = rundir.Settings(inputs, preprocessing, network, training)
     steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
     steps_per_epoch = source.split.steps(inputs.batch_size) * steps_per_batch

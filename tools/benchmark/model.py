@@ -1,6 +1,6 @@
 """A training step and a prediction of a U-Net, beside the libraries that people take for it.
 
-Each network has a process of its own, lest one library's threads and memory disturb another; see `networks`.
+Each network has a process of its own for either, lest one library's threads and memory disturb another; see `networks`.
 """
 
 import contextlib
@@ -15,13 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
-import keras
-
-from ptxtf import forward, models
-from ptxtf.config import PreprocessConfig
+from ptxtf import devices
 from ptxtf.errors import InputError
-from ptxtf.preprocess import Augment
-from ptxtf.training import losses, optimizers, steps
 from tools.benchmark import networks, timing
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
@@ -40,17 +35,26 @@ class _Network:
     python: str = sys.executable
 
 
+class _EndedError(InputError):
+    """A network's process does not run, or no more."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+
+
 class _Process:
-    """A network that runs, to be asked for training steps and predictions."""
+    """A network at one task, to be asked for it again and again."""
 
     def __init__(self, name: str, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.name = name
         self._process = process
         self._errors = errors
-        self.first_step_s = self._answer()
+        self.first_s = self._answer()
 
     def ask(self, what: str) -> float:
-        print(what, file=_open(self._process.stdin))
+        with contextlib.suppress(BrokenPipeError):  # there is no answer, then
+            print(what, file=_open(self._process.stdin))
         return self._answer()
 
     def _answer(self) -> float:
@@ -59,14 +63,17 @@ class _Process:
             self._errors.seek(0)
             last = (self._errors.read().strip().splitlines() or ["nothing"])[-1]
             ours = last.removeprefix(f"{InputError.__module__}.InputError: ")
-            raise InputError(ours if ours != last else f"{self.name}: expected a network that trains. Received: {last}")
+            raise _EndedError(
+                self.name, ours if ours != last else f"{self.name}: expected a network that runs. Received: {last}"
+            )
         return float(line)
 
 
 @contextlib.contextmanager
-def _running(network: _Network, config: BenchmarkConfig) -> Iterator[_Process]:
+def _running(network: _Network, task: str, config: BenchmarkConfig) -> Iterator[_Process]:
     settings = {
         "library": network.library,
+        "task": task,
         "backbone": config.backbone,
         "precision": network.precision,
         "batch": config.batch_size,
@@ -85,6 +92,8 @@ def _running(network: _Network, config: BenchmarkConfig) -> Iterator[_Process]:
             yield _Process(network.name, process, errors)
         finally:
             process.kill()
+            with contextlib.suppress(BrokenPipeError):  # of what it was still to be asked
+                _open(process.stdin).close()
 
 
 def _open(stream: IO[str] | None) -> IO[str]:
@@ -93,44 +102,61 @@ def _open(stream: IO[str] | None) -> IO[str]:
 
 
 def run(config: BenchmarkConfig, report: Report) -> None:
-    """Print tables of seconds a training step and a prediction, then first steps and memory."""
-    with contextlib.ExitStack() as running:
-        started = [_start(network, config, running, report) for network in _present(config, report)]
-        processes = {process.name: process for process in started if process}
-        what = f"{config.backbone}, {config.batch_size} images of {config.image_size}²"
-        for task, title in (("train", "Training step"), ("predict", "Prediction")):
-            asks = {name: _asking(process, task) for name, process in processes.items()}
+    """Print a table for training steps and one for predictions, each with first calls and memory."""
+    present = _present(config, report)
+    what = f"U-Net over {config.backbone}, {config.batch_size} images of {config.image_size}²"
+    for task, title in (("train", "Training step"), ("predict", "Prediction")):
+        with contextlib.ExitStack() as running:
+            started = [_start(network, task, config, running, report) for network in present]
+            _compare([process for process in started if process], f"{title}, {what}", config, report)
+
+
+def _compare(processes: list[_Process], title: str, config: BenchmarkConfig, report: Report) -> None:
+    """Print a table of the networks that run to its end, and what each took to begin and holds."""
+    names = {process.name for process in processes}
+    while True:
+        asks = {process.name: _asking(process) for process in processes if process.name in names}
+        try:
             times = timing.interleaved(asks, turns=config.repeats)
-            per_image = {name: [s / config.batch_size for s in seconds] for name, seconds in times.items()}
-            report.table(f"{title}, U-Net over {what}", per_image, rate="images/s")
-        for name, process in processes.items():
-            report.fact(f"{name}: first training step after", process.first_step_s, "s")
-            report.fact(f"{name}: peak memory", process.ask("memory") / 2**30, "GiB")
+            break
+        except _EndedError as error:
+            report.skip(f"{error}, left out")
+            names.discard(error.name)
+            if not names:
+                raise
+    report.table(
+        title, {name: [s / config.batch_size for s in seconds] for name, seconds in times.items()}, rate="images/s"
+    )
+    for process in processes:
+        if process.name in names:
+            report.fact(f"{process.name}: from start to the first", process.first_s, "s")
+            report.fact(f"{process.name}: peak memory", process.ask("memory") / 2**30, "GiB")
 
 
 def _start(
-    network: _Network, config: BenchmarkConfig, running: contextlib.ExitStack, report: Report
+    network: _Network, task: str, config: BenchmarkConfig, running: contextlib.ExitStack, report: Report
 ) -> _Process | None:
     """Return a running network; None for a peer's that does not run."""
     try:
-        return running.enter_context(_running(network, config))
-    except InputError as error:
+        return running.enter_context(_running(network, task, config))
+    except _EndedError as error:
         if network.library == "ptxtf":
             raise
         report.skip(f"{error}, skipped")
         return None
 
 
-def _asking(process: _Process, task: str) -> Callable[[], float]:
-    return lambda: process.ask(task)
+def _asking(process: _Process) -> Callable[[], float]:
+    return lambda: process.ask("again")
 
 
 def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
-    found = [_Network(f"ptxtf, {config.precision}", "ptxtf", config.precision)]
+    precision = devices.choose_precision(config.precision)
+    found = [_Network(f"ptxtf, {precision}", "ptxtf", precision)]
     if importlib.util.find_spec(_PYTORCH):  # not imported here, where TensorFlow is: together they may crash
         found += [
             _Network(f"segmentation_models.pytorch, {precision}", _PYTORCH, precision)
-            for precision in ("float32", *([_HALF] if _has_bfloat16() else []))
+            for precision in ("float32", *([_HALF] if devices.choose_precision("auto") == _HALF else []))
         ]
     else:
         report.skip("segmentation_models.pytorch: not installed, skipped; pip install 'ptxtf[bench]'")
@@ -139,25 +165,3 @@ def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
     else:
         report.skip("segmentation_models: skipped; --legacy_python names a Python that has it, and TensorFlow 2.18")
     return found
-
-
-def _has_bfloat16() -> bool:
-    """Return whether the processor computes in bfloat16 by itself; otherwise a step may take minutes."""
-    file = pathlib.Path("/proc/cpuinfo")
-    return file.exists() and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(file.read_text().split())
-
-
-def build(config: BenchmarkConfig, augment: Augment) -> tuple[keras.Model, steps.Steps]:
-    """Return a network with random weights, and its training functions as `ptxtf.train` compiles them."""
-    model = models.unet(config.backbone, weights=None, precision=config.precision)
-    xla = forward.use_xla("auto")
-    functions = steps.build(
-        model,
-        forward.logits_function(model, PreprocessConfig(), xla=xla),
-        losses.focal_dice(reduction=None),
-        optimizers.adam(model, 1e-3, precision=config.precision),
-        augment=augment,
-        batch_size=config.batch_size,
-        xla=xla,
-    )
-    return model, functions

@@ -1,15 +1,14 @@
-"""One network in a process of its own, asked line by line to train or to predict.
+"""One network in a process of its own, asked line by line to take a training step, or to predict.
 
-Flows in: settings, as JSON in the only argument; then lines, "train", "predict" or "memory". Flows out: a line for
-each, seconds or bytes; and before them one with the seconds until the first training step was done, building included.
+Flows in: settings, as JSON in the only argument; then lines, "again" or "memory". Flows out: a line for each, seconds
+or bytes; and before them one with the seconds until the first step or prediction was done, building included.
 
 Run by its path and by any Python, as segmentation_models needs another TensorFlow than ptxtf: it imports what it is
 asked for and nothing else. All train on the same random images, [batch, size, size, 1] in 0..1, by Adam and a Dice loss
-joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays; ptxtf's by the twin that
-`ptxtf.inference.Predictor` runs.
+joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays; ptxtf's as `ptxtf.predict` finds them.
+On a GPU all run there.
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Step = Callable[[], Any]
+Work = Callable[[], Any]
 
 
 def main() -> None:
@@ -27,15 +26,15 @@ def main() -> None:
     os.dup2(2, 1)  # libraries print what they like
     start = time.perf_counter()
     settings = json.loads(sys.argv[1])
-    train, predict = _LIBRARIES[settings["library"]](settings)
-    train()
+    work = _LIBRARIES[settings["library"]](settings)
+    work()
     print(time.perf_counter() - start, file=answers)
     for line in sys.stdin:
         if line.strip() == "memory":
             print(_peak_memory(), file=answers)
             continue
         start = time.perf_counter()
-        (train if line.strip() == "train" else predict)()
+        work()
         print(time.perf_counter() - start, file=answers)
 
 
@@ -53,49 +52,51 @@ def _batch(settings: dict[str, Any]) -> tuple[Any, Any]:
     return images, (images > 0.9).astype(np.float32)
 
 
-def _ptxtf(settings: dict[str, Any]) -> tuple[Step, Step]:
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+def _ptxtf(settings: dict[str, Any]) -> Work:
+    # in the place of this file's own folder, whose names could hide those of packages
+    sys.path[0] = str(pathlib.Path(__file__).parents[2])
     import tensorflow as tf
 
-    from ptxtf import forward, preprocess
+    from ptxtf import devices, forward, preprocess
     from ptxtf.config import PreprocessConfig
-    from tools.benchmark import model as benchmark
+    from tools.benchmark import training
     from tools.benchmark.settings import BenchmarkConfig
 
-    config = BenchmarkConfig(
-        backbone=settings["backbone"], precision=settings["precision"], batch_size=settings["batch"]
-    )
-    model, functions = benchmark.build(config, preprocess.for_training(PreprocessConfig()))
+    batch = settings["batch"]
+    config = BenchmarkConfig(backbone=settings["backbone"], precision=settings["precision"], batch_size=batch)
+    parts = devices.share_cores(batch) if settings["task"] == "predict" else 1
+    model = training.network(config)
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
+    if settings["task"] == "train":
+        functions = training.functions(model, config, preprocess.for_training(PreprocessConfig()))
+        return lambda: float(functions.update(images, masks, tf.constant(0)))
     xla = forward.use_xla("auto")
-
-    @functools.cache  # made of what training left, as for a finished run
-    def predictor() -> Callable[[], Any]:
-        quick = forward.sooner(model, training=False, xla=xla, fixed=True)
-        return tf.function(lambda: quick(images[0], training=False), jit_compile=xla, autograph=False)
-
-    return lambda: float(functions.update(images, masks, tf.constant(0))), lambda: predictor()().numpy()
+    quick = forward.sooner(model, training=False, xla=xla, fixed=True)
+    infer = tf.function(lambda pieces: quick(pieces, training=False), jit_compile=xla, autograph=False)
+    predict = tf.function(forward.divided(infer, parts), autograph=False)
+    return lambda: predict(images[0]).numpy()
 
 
-def _pytorch(settings: dict[str, Any]) -> tuple[Step, Step]:
+def _pytorch(settings: dict[str, Any]) -> Work:
     import contextlib
 
     import segmentation_models_pytorch as smp
     import torch
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     name = settings["backbone"].replace("efficientnetb", "efficientnet-b")
-    model = smp.Unet(name, encoder_weights=None, in_channels=1).to(memory_format=torch.channels_last)
-    images, masks = (torch.from_numpy(values.transpose(0, 3, 1, 2).copy()) for values in _batch(settings))
+    model = smp.Unet(name, encoder_weights=None, in_channels=1).to(device, memory_format=torch.channels_last)
+    images, masks = (torch.from_numpy(values.transpose(0, 3, 1, 2).copy()).to(device) for values in _batch(settings))
     images = images.to(memory_format=torch.channels_last)
     dice, entropy = smp.losses.DiceLoss("binary"), torch.nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    model.train(settings["task"] == "train")
 
     def precision() -> Any:
         is_half = settings["precision"] == "mixed_bfloat16"
-        return torch.autocast("cpu", dtype=torch.bfloat16) if is_half else contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16) if is_half else contextlib.nullcontext()
 
     def train() -> float:
-        model.train()
         optimizer.zero_grad()
         with precision():
             logits = model(images)
@@ -105,21 +106,22 @@ def _pytorch(settings: dict[str, Any]) -> tuple[Step, Step]:
         return loss.item()
 
     def predict() -> Any:
-        model.eval()
         with torch.inference_mode(), precision():
-            return model(images).float().numpy()
+            return model(images).float().cpu().numpy()
 
-    return train, predict
+    return train if settings["task"] == "train" else predict
 
 
-def _legacy(settings: dict[str, Any]) -> tuple[Step, Step]:
+def _legacy(settings: dict[str, Any]) -> Work:
     os.environ |= {"SM_FRAMEWORK": "tf.keras", "TF_USE_LEGACY_KERAS": "1"}
     import segmentation_models as sm
 
     model = sm.Unet(settings["backbone"], input_shape=(None, None, 1), encoder_weights=None)
-    model.compile("adam", sm.losses.bce_dice_loss)
     images, masks = _batch(settings)
-    return lambda: model.train_on_batch(images, masks), lambda: model.predict_on_batch(images)
+    if settings["task"] == "predict":
+        return lambda: model.predict_on_batch(images)
+    model.compile("adam", sm.losses.bce_dice_loss)
+    return lambda: model.train_on_batch(images, masks)
 
 
 _LIBRARIES = {"ptxtf": _ptxtf, "segmentation_models_pytorch": _pytorch, "segmentation_models": _legacy}

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ptxtf import pipeline
 from ptxtf.config import InputConfig, PreprocessConfig
 from ptxtf.data import dataset
-from tools.benchmark import model, timing
+from tools.benchmark import timing, training
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
 
@@ -25,7 +25,7 @@ def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
     split = source.split
     for _ in split.batches(config.batch_size, training=True):
         pass  # decoded once, it is in memory from now on
-    _, functions = model.build(config, source.augment)
+    functions = training.functions(training.network(config), config, source.augment)
 
     def step(batch: dataset.Batch) -> None:
         images, masks = functions.augment(batch)
