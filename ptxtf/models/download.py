@@ -4,18 +4,23 @@ Flows in: a URL and a checksum. Flows out: the path of a whole file, or one Inpu
 network.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
 import shutil
 import urllib.error
 import urllib.request
+from typing import BinaryIO
+
+import tqdm
 
 from ptxtf.errors import InputError
 
 _TIMEOUT_S = 60.0
-_ALL_THERE = 416
-"""What a server answers that is asked for what comes behind the last byte (RFC 9110, section 15.5.17)."""
+_A_PART, _ALL_THERE = 206, 416
+"""What a server answers that sends what was asked for, or has nothing behind the last byte (RFC 9110, section 15)."""
 
 
 def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
@@ -38,36 +43,56 @@ def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, part)
+        with part.open("ab") as file:
+            _wait_for_others(file)
+            if not (path.is_file() and _is_right(path, checksum)):  # another process may have fetched it meanwhile
+                _download(url, file)
+                _check(part, url, checksum)
+                part.replace(path)
     except OSError as error:  # URLError and timeouts are such
         raise InputError(
             f"{url}: expected to download it; get it elsewhere and pass weights=FILE (--weights=FILE), or start from "
             f"random weights by weights=None (--weights=none). Received: {error}"
         ) from error
-    if not _is_right(part, checksum):
-        received = _digest(part, checksum or "")
-        part.unlink()
-        raise InputError(f"{url}: expected a file of checksum {checksum}. Received: {received}; try again")
-    return part.replace(path)
+    finally:
+        if part.exists() and not part.stat().st_size:
+            part.unlink(missing_ok=True)
+    return path
 
 
-def _download(url: str, part: pathlib.Path) -> None:
+def _wait_for_others(file: BinaryIO) -> None:
+    """Wait until no other process writes the same file."""
+    with contextlib.suppress(OSError):  # some network file systems know no locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _download(url: str, file: BinaryIO) -> None:
     """Append what is missing, or begin anew where the server does not know parts."""
-    there = part.stat().st_size if part.exists() else 0
+    there = file.tell()
     request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            if response.status != _A_PART:
+                file.truncate(there := 0)
             expected = response.headers.get("Content-Length")
-            with part.open("ab" if response.status == 206 else "wb") as file:
-                before = file.tell()
-                shutil.copyfileobj(response, file)
-                received = file.tell() - before
+            size = expected and int(expected)
+            with tqdm.tqdm.wrapattr(response, "read", total=size, desc=f"fetching {url}", disable=None) as source:
+                shutil.copyfileobj(source, file)
     except urllib.error.HTTPError as error:
         if error.code != _ALL_THERE:
             raise
         return
-    if expected is not None and received < int(expected):
+    file.flush()
+    received = os.fstat(file.fileno()).st_size - there
+    if size is not None and received < size:
         raise OSError(f"the connection ended after {received} of {expected} bytes; a new try goes on from there")
+
+
+def _check(part: pathlib.Path, url: str, checksum: str | None) -> None:
+    if not _is_right(part, checksum):
+        received = _digest(part, checksum or "")
+        part.unlink()
+        raise InputError(f"{url}: expected a file of checksum {checksum}. Received: {received}; try again")
 
 
 def _is_right(path: pathlib.Path, checksum: str | None) -> bool:

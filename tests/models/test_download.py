@@ -1,8 +1,10 @@
 """Downloads from a server of the test's own: whole, interrupted and resumed, damaged, impossible."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.hang_up_after = None
         self.knows_parts = True
         self.asked = []
+        self.pause = None  # a barrier, waited for twice before anything is sent
 
     @property
     def url(self):
@@ -33,6 +36,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
+        for _ in range(2 if self.server.pause else 0):
+            self.server.pause.wait(timeout=30)
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.knows_parts else 0
         if self.path != "/weights.h5":
             self.send_error(404)
@@ -89,6 +94,21 @@ def test_a_part_that_is_already_all_of_it_is_taken(server, tmp_path):
     assert fetch(server.url, checksum=MD5).read_bytes() == CONTENT
 
 
+def test_two_that_want_it_at_once_fetch_it_once(server):
+    server.pause = threading.Barrier(2)  # the first is still receiving when the second asks
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, server.url, checksum=MD5)
+        server.pause.wait()
+        second = pool.submit(fetch, server.url, checksum=MD5)
+        time.sleep(0.3)
+        assert not second.done()
+        server.pause.wait()
+        assert first.result() == second.result()
+    assert first.result().read_bytes() == CONTENT
+    assert server.asked == [None]
+    assert [file.name for file in first.result().parent.iterdir()] == ["weights.h5"]
+
+
 def test_a_damaged_file_is_fetched_anew_and_another_one_refused(server, tmp_path):
     path = tmp_path / "keras" / "models" / "weights.h5"
     path.parent.mkdir(parents=True)
@@ -100,9 +120,10 @@ def test_a_damaged_file_is_fetched_anew_and_another_one_refused(server, tmp_path
     assert not list(path.parent.iterdir())
 
 
-def test_what_is_not_there_says_what_to_do(server):
+def test_what_is_not_there_says_what_to_do(server, tmp_path):
     with pytest.raises(InputError, match=r"other: expected to download it; .*--weights=FILE.*Received: HTTP Error 404"):
         fetch(server.url.replace("weights.h5", "other"), checksum=MD5)
+    assert not list((tmp_path / "keras" / "models").iterdir())
 
 
 def test_without_a_network_the_error_names_the_file(monkeypatch, tmp_path):

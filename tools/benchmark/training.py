@@ -1,0 +1,28 @@
+"""The network that is timed, and its training functions."""
+
+import keras
+
+from ptxtf import devices, forward, models
+from ptxtf.config import PreprocessConfig
+from ptxtf.preprocess import Augment
+from ptxtf.training import losses, optimizers, steps
+from tools.benchmark.settings import BenchmarkConfig
+
+
+def network(config: BenchmarkConfig) -> keras.Model:
+    """Return a U-Net with random weights."""
+    return models.unet(config.backbone, weights=None, precision=devices.choose_precision(config.precision))
+
+
+def functions(model: keras.Model, config: BenchmarkConfig, augment: Augment) -> steps.Steps:
+    """Return a network's training functions as `ptxtf.train` compiles them."""
+    xla = forward.use_xla("auto")
+    return steps.build(
+        model,
+        forward.logits_function(model, PreprocessConfig(), xla=xla),
+        losses.focal_dice(reduction=None),
+        optimizers.adam(model, 1e-3, precision=devices.choose_precision(config.precision)),
+        augment=augment,
+        batch_size=config.batch_size,
+        xla=xla,
+    )
