@@ -13,6 +13,7 @@ import typing
 from typing import Any, Literal
 
 Mode = Literal["whole", "patch"]
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Cache = Literal["auto", "equalised", "decoded", "none"]
 
 
@@ -62,6 +63,13 @@ def check_fields(config: Any) -> None:
 def _check_positive(**numbers: float) -> None:
     for name, value in numbers.items():
         _check(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
+
+
+def _check_default(config: Any, name: str, *, when: bool) -> None:
+    """Refuse a setting of a network that its decoder would ignore."""
+    default = next(field.default for field in dataclasses.fields(config) if field.name == name)
+    value = getattr(config, name)
+    _check(not when or value == default, f"no {name} with decoder={config.decoder}, which has none", **{name: value})
 
 
 def check_seed(seed: int) -> None:
@@ -270,7 +278,7 @@ class ModelConfig:
         "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
     )
     freeze_encoder: bool = setting("train the decoder only; batch statistics stay too", False)
-    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = setting(
+    precision: Precision = setting(
         "auto: mixed_bfloat16 where the device computes in it, mixed_float16 on older GPUs, else float32", "auto"
     )
 
@@ -281,6 +289,9 @@ class ModelConfig:
             "five decoder_filters, each at least 1",
             decoder_filters=self.decoder_filters,
         )
+        _check_default(self, "decoder_filters", when=self.decoder not in ("unet", "unet_plus_plus"))
+        _check_default(self, "upsampling", when=self.decoder != "unet")
+        _check_default(self, "attention", when=self.decoder != "unet")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

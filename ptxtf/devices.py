@@ -3,11 +3,10 @@
 import functools
 import os
 import pathlib
-from typing import Literal
 
 import tensorflow as tf
 
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
 def has_accelerator() -> bool:
@@ -23,24 +22,6 @@ def has_avx512() -> bool:
 def has_bfloat16() -> bool:
     """Return whether the processor computes in bfloat16 by itself; otherwise a training step may take minutes."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
-
-
-def choose_precision(setting: Precision) -> Precision:
-    """Return a Keras dtype policy: the setting, or for "auto" the one that trains soonest here without loss of range.
-
-    That is mixed_bfloat16 where the device computes in bfloat16: TPUs, NVIDIA GPUs from compute capability 8.0 (Ampere)
-    on, and processors with such instructions. Older GPUs with tensor cores (7.0, Volta) get mixed_float16, what remains
-    float32.
-    """
-    if setting != "auto":
-        return setting
-    gpus = tf.config.list_physical_devices("GPU")
-    if tf.config.list_logical_devices("TPU"):
-        return "mixed_bfloat16"
-    if not gpus:
-        return "mixed_bfloat16" if has_bfloat16() else "float32"
-    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
-    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
 
 
 def share_cores(images: int) -> int:
@@ -70,5 +51,4 @@ def share_cores(images: int) -> int:
 @functools.cache
 def _features() -> frozenset[str]:
     """Return the processor's features as Linux names them; none elsewhere."""
-    file = pathlib.Path("/proc/cpuinfo")
-    return frozenset(file.read_text().split()) if file.exists() else frozenset()
+    return frozenset(_CPUINFO.read_text().split()) if _CPUINFO.exists() else frozenset()

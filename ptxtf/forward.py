@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from ptxtf import devices, models, preprocess
-from ptxtf.config import PreprocessConfig
+from ptxtf.config import Precision, PreprocessConfig
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
@@ -64,3 +64,21 @@ def use_xla(setting: str) -> bool:
     if setting == "auto":
         return devices.has_accelerator()
     return setting == "on"
+
+
+def choose_precision(setting: Precision) -> Precision:
+    """Return a Keras dtype policy: the setting, or for "auto" the one that trains soonest here without loss of range.
+
+    That is mixed_bfloat16 where the device computes in bfloat16: TPUs, NVIDIA GPUs from compute capability 8.0 (Ampere)
+    on, and processors with such instructions. Older GPUs with tensor cores (7.0, Volta) get mixed_float16, what remains
+    float32.
+    """
+    if setting != "auto":
+        return setting
+    gpus = tf.config.list_physical_devices("GPU")
+    if tf.config.list_logical_devices("TPU"):
+        return "mixed_bfloat16"
+    if not gpus:
+        return "mixed_bfloat16" if devices.has_bfloat16() else "float32"
+    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"

@@ -2,8 +2,10 @@
 
 Flows in: an encoder's graph. Flows out: for each layer that is to change, what changes in its config; weights stay.
 
-At every other pixel the features are those of the original (but for how its borders were padded), as in Chen et al.,
-Rethinking Atrous Convolution (https://arxiv.org/abs/1706.05587).
+As in Chen et al., Rethinking Atrous Convolution (https://arxiv.org/abs/1706.05587): at every other pixel, the even or
+the odd ones as the network pads, the features are those of the original but for what its borders let in. Three kinds of
+networks come close to that only: squeeze and excitation weighs by the mean of the larger map, InceptionV3's pooling at
+stride 1 sees half as far, having no holes, and Xception's last pooling is one pixel off its shortcut.
 """
 
 from typing import Any

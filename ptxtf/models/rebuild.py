@@ -19,7 +19,7 @@ Weights = list[np.ndarray]
 
 def rebuild(
     model: keras.Model,
-    change: LayerChange,
+    change: LayerChange | None = None,
     *,
     inputs: keras.KerasTensor | None = None,
     adapt: Callable[[keras.Layer, Weights], Weights] | None = None,
@@ -30,7 +30,7 @@ def rebuild(
     Args:
         model: functional, or sequential and built. It is left as it is.
         change: called with each layer and the config (with its new name) that it would be rebuilt from; gives the
-            layer to put there, which must have the same weights.
+            layer to put there, which must have the same weights. None: one of the same kind.
         inputs: what to build upon, where that is not to be like the model's own input.
         adapt: called with each layer of the model and its weights; gives those that its copy is to have. None: all have
             the same.
@@ -48,7 +48,7 @@ def rebuild(
             return layer  # a bare operation such as keras.ops.add: nothing to change
         config = layer.get_config()
         config["name"] = names.get(id(layer), layer.name)
-        pairs.append((layer, change(layer, config)))
+        pairs.append((layer, change(layer, config) if change else type(layer).from_config(config)))
         return pairs[-1][1]
 
     copy = keras.models.clone_model(

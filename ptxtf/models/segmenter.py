@@ -255,7 +255,7 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
         up_to_stride: layers that lead to the encoder's features at this stride, in pixels, are frozen; 0: none.
 
     Raises:
-        ValueError: the encoder has no such stride.
+        ValueError: the encoder has no such stride, or the model is not of this module.
 
     Example:
         >>> freeze(model, up_to_stride=8)
@@ -263,6 +263,8 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
     if up_to_stride not in (0, *STRIDES):
         choices = ", ".join(map(str, (0, *STRIDES)))
         raise ValueError(f"expected up_to_stride of {choices}. Received: up_to_stride={up_to_stride}")
+    if "encoder" not in {layer.name for layer in model.layers}:
+        raise ValueError(f"expected a network of ptxtf.models. Received: {model.name}, which has no layer 'encoder'")
     encoder = model.get_layer("encoder")
     if up_to_stride and level(up_to_stride) not in encoder.output:
         raise ValueError(f"expected up_to_stride of 4 or more over this encoder. Received: up_to_stride={up_to_stride}")

@@ -76,17 +76,13 @@ def _maps(model: keras.Model, image: keras.KerasTensor, *, chosen: int) -> list[
         maps.extend(keras.tree.flatten(outputs))
         return outputs
 
-    copy = rebuild(model, _alike, inputs=image, call=note)
+    copy = rebuild(model, inputs=image, call=note)
     return [*maps, *copy.outputs[len(copy.outputs) - chosen :]]
 
 
 def _call_flat(layer: keras.Layer, *arguments: Any, **options: Any) -> Any:
     """Call a layer, or, of a model, each of its layers."""
     return layer.call(*arguments, **options) if _has_graph(layer) else layer(*arguments, **options)
-
-
-def _alike(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
-    return type(layer).from_config(config)
 
 
 def _has_graph(layer: keras.Layer) -> bool:

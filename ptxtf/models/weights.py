@@ -50,6 +50,8 @@ def is_saved_model(weights: files.Name) -> bool:
     """Return whether weights are to come from a whole model: a .keras file, or the folder of a training run."""
     if weights == "imagenet":  # whatever is called so
         return False
+    if weights == "":  # which would be the current folder
+        raise InputError("expected weights: imagenet, None (--weights=none), a file or a folder. Received: ''")
     path = files.path(weights)
     return path.suffix == ".keras" or path.is_dir()
 

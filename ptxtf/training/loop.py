@@ -15,9 +15,10 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from ptxtf import devices, files, forward, models, pipeline, preprocess, rundir
-from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
+from ptxtf import files, forward, models, pipeline, preprocess, rundir
+from ptxtf.config import InputConfig, ModelConfig, Precision, PreprocessConfig, TrainConfig
 from ptxtf.data.dataset import Split, as_it_is, readable
+from ptxtf.errors import InputError
 from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
 
 
@@ -46,12 +47,19 @@ def train(
     Raises:
         InputError: settings that do not fit the records, the backbone or the run's folder.
     """
+    if network.freeze_encoder and training.encoder_rate != 1:
+        raise InputError(
+            f"expected no encoder_rate with freeze_encoder. Received: encoder_rate={training.encoder_rate:g}"
+        )
     run_dir = files.path(training.run_dir)
     source = pipeline.training_source(inputs, preprocessing)
     val_split = _val_split(inputs)
+    files.sweep(run_dir)
+    begun = rundir.newest_checkpoint(run_dir)
     # run.flags tells what "as stored" and "auto" were
     inputs = dataclasses.replace(inputs, image_size=source.split.image_size)
-    network = dataclasses.replace(network, precision=devices.choose_precision(network.precision))
+    if network.precision == "auto":
+        network = dataclasses.replace(network, precision=_choose_precision(run_dir, begun=bool(begun)))
     settings = rundir.Settings(inputs, preprocessing, network, training)
     steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
     steps_per_epoch = source.split.steps(inputs.batch_size) * steps_per_batch
@@ -59,8 +67,6 @@ def train(
     keras.utils.set_random_seed(training.seed)
     strategy = _strategy()
     xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
-    files.sweep(run_dir)
-    begun = rundir.newest_checkpoint(run_dir)
     if begun:
         rundir.check_same(run_dir, settings)
     with strategy.scope():
@@ -101,6 +107,15 @@ def train(
     state.finish()
     watch.draw_curves(run_dir, rows)
     return run_dir
+
+
+def _choose_precision(run_dir: files.Path, *, begun: bool) -> Precision:
+    """Return the precision that a run was begun with, or that is right for this machine."""
+    if begun:
+        return rundir.read_flags(run_dir).network.precision
+    precision = forward.choose_precision("auto")
+    print(f"{run_dir}: --precision={precision}, as this machine computes soonest")
+    return precision
 
 
 def _val_split(inputs: InputConfig) -> Split | None:

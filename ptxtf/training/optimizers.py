@@ -23,9 +23,11 @@ class Adam(keras.optimizers.Adam):
         learning_rate: for all other variables: a number or a schedule.
         encoder_variables: those with another rate.
         encoder_rate: their learning rate as a multiple of the others', over 0; to keep them as they are, freeze them.
+        **options: as Keras' optimizer takes them, but for amsgrad. A saved model holds Keras' Adam with them, and with
+            its state, for which all learning rates are the same.
 
     Raises:
-        ValueError: encoder_rate is not over 0.
+        ValueError: encoder_rate is not over 0, or amsgrad is asked for.
 
     Example:
         >>> encoder = model.get_layer("encoder").trainable_variables
@@ -34,14 +36,17 @@ class Adam(keras.optimizers.Adam):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: Any = 1e-3,
         *,
         encoder_variables: Sequence[keras.Variable] = (),
         encoder_rate: float = 1.0,
+        **options: Any,
     ) -> None:
         if encoder_rate <= 0:
             raise ValueError(f"expected encoder_rate above 0. Received: encoder_rate={encoder_rate}")
-        super().__init__(learning_rate)
+        if options.get("amsgrad"):
+            raise ValueError("expected amsgrad=False, as the fused operation has none of it. Received: amsgrad=True")
+        super().__init__(learning_rate, **options)
         self._encoder_rate = encoder_rate
         self._of_encoder = frozenset(id(variable) for variable in encoder_variables)
         self._scalars: dict[str, tf.Tensor] = {}
@@ -72,6 +77,10 @@ class Adam(keras.optimizers.Adam):
             grad=gradient,
             **self._scalars,
         )
+
+
+# What a saved model calls it: Keras looks the name up among its own when it loads one.
+Adam.__module__ = "keras.optimizers"
 
 
 def adam(

@@ -26,6 +26,23 @@ def test_every_other_feature_is_the_original_s():
     np.testing.assert_allclose(holed["P5"][:, ::2, ::2] / scale, plain["P5"] / scale, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "first"), [("densenet121", 0), ("resnet50", 0), ("mobilenetv2", 1), ("convnexttiny", 0)]
+)
+def test_of_other_networks_too_as_they_pad(name, first):
+    """Where convolutions pad at the bottom and right alone, a window's middle is at odd pixels."""
+    inner = slice(8, 24)  # of 32: what no border has reached
+    maps = []
+    for output_stride in (32, 16):
+        keras.utils.set_random_seed(0)
+        model = named_encoder(name, EncoderOptions(channels=3, output_stride=output_stride)).model
+        maps.append(model(random_images(1, 1024, 1024, 3))["P5"].numpy())
+    plain, holed = maps[0], maps[1][:, first::2, first::2]
+    error = np.abs(plain - holed)[:, inner, inner].max()
+    assert error < 1e-5 * np.abs(plain - plain.mean(axis=(1, 2))).max()
+
+
 @pytest.mark.parametrize("name", ["vgg16", "densenet121", "tiny", "convnexttiny"])
 def test_the_last_stage_keeps_its_size(name):
     model = named_encoder(name, EncoderOptions(channels=3, output_stride=16)).model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf import config, preprocess, rundir
+from ptxtf import config, devices, preprocess, rundir
 from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
@@ -226,6 +226,42 @@ def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatc
     folder = run(mode="patch", patch_size=32, epochs=1)
     assert taken == [((4, 4, 32, 32, 1), index) for _ in range(3) for index in range(4)]
     assert Predictor.load(folder)(tf.zeros([1, 64, 64, 1], tf.uint8)).shape == (1, 64, 64, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"decoder": "fpn", "upsampling": "transposed"}, "no upsampling with decoder=fpn, .*upsampling='transposed'"),
+        ({"decoder": "unet_plus_plus", "attention": "scse"}, "no attention with decoder=unet_plus_plus, .*'scse'"),
+        (
+            {"decoder": "deeplab_v3plus", "decoder_filters": (8,) * 5},
+            "no decoder_filters with decoder=deeplab_v3plus, ",
+        ),
+    ],
+    ids=str,
+)
+def test_settings_that_a_decoder_would_ignore_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^expected {message}"):
+        config.ModelConfig(**settings)
+    assert config.ModelConfig(decoder=settings["decoder"])
+
+
+def test_a_rate_for_a_frozen_encoder_is_refused(run):
+    with pytest.raises(InputError, match=r"expected no encoder_rate with freeze_encoder\. Received: encoder_rate=0\.1"):
+        run(freeze_encoder=True, encoder_rate=0.1)
+
+
+def test_the_precision_is_chosen_once_for_a_run(run, monkeypatch, capsys):
+    """On whichever machine it goes on, it is that of the first one."""
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+    folder = run(epochs=1)
+    assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
+    assert "mixed_bfloat16" in capsys.readouterr().out
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    run(epochs=2)
+    assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
+    with pytest.raises(InputError, match=r"expected --precision=mixed_bfloat16, as the run was started.*=float32"):
+        run(epochs=2, precision="float32")
 
 
 def test_an_unknown_backbone_is_one_clear_line():

@@ -37,6 +37,29 @@ def test_with_a_rate_of_1_it_is_adam():
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_saved_model_goes_on_with_keras_adam(tmp_path):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    optimizer = Adam(0.1, beta_1=0.8, clipnorm=1.0, encoder_variables=model.trainable_variables, encoder_rate=0.5)
+    model.compile(optimizer, "mse")
+    model.fit(np.eye(2), np.ones((2, 1)), epochs=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is keras.optimizers.Adam
+    assert (loaded.optimizer.beta_1, loaded.optimizer.clipnorm) == (0.8, 1.0)
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(0.1)
+    for found, expected in zip(loaded.optimizer.variables, optimizer.variables, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    again = Adam.from_config(optimizer.get_config())
+    assert (again.beta_1, again.clipnorm) == (0.8, 1.0)
+
+
+def test_amsgrad_is_refused():
+    with pytest.raises(ValueError, match=r"expected amsgrad=False, .* Received: amsgrad=True"):
+        Adam(0.1, amsgrad=True)
+
+
 def test_a_rate_of_0_is_refused():
     with pytest.raises(ValueError, match=r"expected encoder_rate above 0\. Received: encoder_rate=0"):
         Adam(0.1, encoder_variables=[], encoder_rate=0)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from ptxtf import devices
+from ptxtf import forward
 from ptxtf.errors import InputError
 from tools.benchmark import networks, timing
 from tools.benchmark.settings import BenchmarkConfig
@@ -151,12 +151,12 @@ def _asking(process: _Process) -> Callable[[], float]:
 
 
 def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
-    precision = devices.choose_precision(config.precision)
+    precision = forward.choose_precision(config.precision)
     found = [_Network(f"ptxtf, {precision}", "ptxtf", precision)]
     if importlib.util.find_spec(_PYTORCH):  # not imported here, where TensorFlow is: together they may crash
         found += [
             _Network(f"segmentation_models.pytorch, {precision}", _PYTORCH, precision)
-            for precision in ("float32", *([_HALF] if devices.choose_precision("auto") == _HALF else []))
+            for precision in ("float32", *([_HALF] if forward.choose_precision("auto") == _HALF else []))
         ]
     else:
         report.skip("segmentation_models.pytorch: not installed, skipped; pip install 'ptxtf[bench]'")

@@ -1,10 +1,9 @@
 """What a user of the benchmark can set; each field is a flag."""
 
 import dataclasses
-from typing import Literal
 
 from ptxtf import files
-from ptxtf.config import check_fields, setting
+from ptxtf.config import Precision, check_fields, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,9 +17,7 @@ class BenchmarkConfig:
     turns: int = setting("turns of WHAT=convert and WHAT=input", 5)
     workers: int = setting("processes of WHAT=convert; processes or threads of the peers of WHAT=input", 2)
     backbone: str = setting("encoder of WHAT=model, and of the training step of WHAT=input", "resnet34")
-    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = setting(
-        "precision of the same, as of ptxtf.train", "auto"
-    )
+    precision: Precision = setting("precision of the same, as of ptxtf.train", "auto")
     legacy_python: str = setting("WHAT=model: a Python that has segmentation_models and TensorFlow 2.18", "")
     step_size: int = setting(
         "height and width of the images of WHAT=input's training step, in pixels; image_size is the most", 128

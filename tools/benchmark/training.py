@@ -2,7 +2,7 @@
 
 import keras
 
-from ptxtf import devices, forward, models
+from ptxtf import forward, models
 from ptxtf.config import PreprocessConfig
 from ptxtf.preprocess import Augment
 from ptxtf.training import losses, optimizers, steps
@@ -11,7 +11,7 @@ from tools.benchmark.settings import BenchmarkConfig
 
 def network(config: BenchmarkConfig) -> keras.Model:
     """Return a U-Net with random weights."""
-    return models.unet(config.backbone, weights=None, precision=devices.choose_precision(config.precision))
+    return models.unet(config.backbone, weights=None, precision=forward.choose_precision(config.precision))
 
 
 def functions(model: keras.Model, config: BenchmarkConfig, augment: Augment) -> steps.Steps:
@@ -21,7 +21,7 @@ def functions(model: keras.Model, config: BenchmarkConfig, augment: Augment) -> 
         model,
         forward.logits_function(model, PreprocessConfig(), xla=xla),
         losses.focal_dice(reduction=None),
-        optimizers.adam(model, 1e-3, precision=devices.choose_precision(config.precision)),
+        optimizers.adam(model, 1e-3, precision=forward.choose_precision(config.precision)),
         augment=augment,
         batch_size=config.batch_size,
         xla=xla,
