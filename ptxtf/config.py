@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 Mode = Literal["whole", "patch"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+Upsampling = Literal["nearest", "transposed"]
+Attention = Literal["none", "scse"]
 Cache = Literal["auto", "equalised", "decoded", "none"]
 
 
@@ -272,8 +274,8 @@ class ModelConfig:
         "filters of the five blocks of unet and unet_plus_plus; the others have those of their papers",
         (256, 128, 64, 32, 16),
     )
-    upsampling: Literal["nearest", "transposed"] = setting("how unet enlarges: nearest pixel or learnt", "nearest")
-    attention: Literal["none", "scse"] = setting("scse: squeeze and excitation in the blocks of unet", "none")
+    upsampling: Upsampling = setting("how unet enlarges: nearest pixel or learnt", "nearest")
+    attention: Attention = setting("scse: squeeze and excitation in the blocks of unet", "none")
     input_scaling: Literal["family", "paper"] = setting(
         "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
     )

@@ -11,17 +11,19 @@ features at a finer stride, and the coarser ones on the way there. The names of 
 | deeplab_v3plus | looks at the coarsest map at several distances, then joins the map at stride 4 | 4              |
 """
 
+import typing
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
 from keras import layers
 
+from ptxtf import config
 from ptxtf.models.backbone import STRIDES, level
 from ptxtf.models.layers import BATCH_MOMENTUM, FusedBatchNormalization
 
-UPSAMPLINGS = ("nearest", "transposed")
-ATTENTIONS = ("none", "scse")
+UPSAMPLINGS = typing.get_args(config.Upsampling)
+ATTENTIONS = typing.get_args(config.Attention)
 
 CENTRE_FILTERS = 512
 

@@ -23,11 +23,8 @@ from ptxtf.models.backbones import BACKBONES
 from ptxtf.models.download import fetch
 from ptxtf.models.layers import faster_class
 from ptxtf.models.rebuild import Weights, rebuild
-from ptxtf.models.stem import fold
+from ptxtf.models.stem import POINTWISE, fold
 from ptxtf.models.weights import is_saved_model, load_encoder, load_weights
-
-# Layers that begin a network, in float32 always, as bfloat16 would lose grey levels before the first convolution.
-_SCALES_IMAGES = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +136,8 @@ def _cut(
 
     def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
         config.update(changes.get(id(layer), {}))
-        if isinstance(layer, _SCALES_IMAGES):
-            config["dtype"] = "float32"
+        if isinstance(layer, POINTWISE):
+            config["dtype"] = "float32"  # bfloat16 would lose grey levels before the first convolution
         elif options.precision is not None:
             config["dtype"] = options.precision
         return faster_class(layer).from_config(config)

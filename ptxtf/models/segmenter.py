@@ -9,19 +9,21 @@ more heads than that of the mask, a dictionary of them.
 import contextlib
 import functools
 import os
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
+from ptxtf import config
 from ptxtf.errors import did_you_mean
 from ptxtf.models import decoders, framing
 from ptxtf.models.backbone import STRIDES, level
 from ptxtf.models.decoders import Decoded, Pyramid
 from ptxtf.models.encoders import EncoderOptions, encoder_of, named_encoder
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+PRECISIONS = tuple(precision for precision in typing.get_args(config.Precision) if precision != "auto")
 
 HEADS = ("mask", "presence", "sides")
 

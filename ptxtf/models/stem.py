@@ -19,7 +19,7 @@ import numpy as np
 
 from ptxtf.models.framing import Scaling
 
-_POINTWISE = (keras.layers.Rescaling, keras.layers.Normalization)
+POINTWISE = (keras.layers.Rescaling, keras.layers.Normalization)
 """What a backbone may do to its input by itself: each channel linearly, whatever the neighbours."""
 
 _LEVELS = 255.0
@@ -58,7 +58,7 @@ def fold(model: keras.Model, scaling: Scaling) -> GreyStem | None:
     """
     tensor, layer = model.input, _only_consumer(model, model.input)
     factors, offsets = (np.array(values[:: -1 if scaling.reverse_channels else 1]) for values in scaling[:2])
-    while isinstance(layer, _POINTWISE):
+    while isinstance(layer, POINTWISE):
         at_zero, at_one = (
             np.reshape(layer(values.reshape(1, 1, 1, -1)), -1) for values in (offsets, offsets + factors)
         )
