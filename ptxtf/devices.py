@@ -1,4 +1,4 @@
-"""What the machine computes on."""
+"""What the machine computes on, and how its cores are used."""
 
 import functools
 import os
@@ -20,12 +20,13 @@ def has_avx512() -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the processor computes in bfloat16 by itself; otherwise a training step may take minutes."""
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
+    """Return whether the processor computes in bfloat16 by itself; a training step in it may take minutes otherwise."""
+    is_used = os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"  # TensorFlow alone knows no such instructions
+    return is_used and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
 
 
-def share_cores(images: int) -> int:
-    """Let each operation have one core, where batches have images enough to keep all cores at work.
+def one_core_per_operation(images: int) -> int:
+    """Keep each operation to one core, where batches have images enough to keep all cores at work.
 
     Cores that share an operation wait for one another, and many operations are too small to be shared. This holds for
     the whole process, and TensorFlow takes it only before it computes for the first time.
@@ -38,7 +39,7 @@ def share_cores(images: int) -> int:
         there are fewer images than cores, or an accelerator, or TensorFlow has been at work already.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not 1 < cores <= images or any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU")):
+    if not 1 < cores <= images or any(tf.config.get_visible_devices(kind) for kind in ("GPU", "TPU")):
         return 1
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)

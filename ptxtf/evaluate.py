@@ -14,9 +14,10 @@ from ptxtf.config import EvaluateConfig, MaskConfig
 
 def main(config: EvaluateConfig, rule: MaskConfig) -> None:
     """Evaluate and print the scores beside the baseline."""
+    from ptxtf import devices
     from ptxtf.evaluation.evaluate import evaluate
 
-    done = evaluate(config, rule)
+    done = evaluate(config, rule, parts=devices.one_core_per_operation(config.batch_size))
     summary = done.summary
     print(f"{config.split}: {summary['images']} images, {summary['positives']} with pneumothorax")
     print(

@@ -5,12 +5,14 @@ case, the network where that pays.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ptxtf import devices, models, preprocess
 from ptxtf.config import Precision, PreprocessConfig
+from ptxtf.models.rebuild import rebuild
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
@@ -28,19 +30,26 @@ def logits_function(
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
         fixed: the model will learn no more.
-        parts: into how many a batch is divided, to be computed at the same time; see `ptxtf.devices.share_cores`.
+        parts: into how many a batch is divided, to be computed at the same time, as
+            `ptxtf.devices.one_core_per_operation` says.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
-    quick = sooner(model, training=False, xla=xla, fixed=fixed)
-    infer = tf.function(lambda pieces: quick(pieces, training=False), jit_compile=xla, autograph=False)
+    infer = network_function(model, xla=xla, fixed=fixed)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
 
-    return tf.function(divided(logits, parts), autograph=False)
+    return tf.function(_divided(logits, parts), autograph=False)
 
 
-def divided(function: Callable[[tf.Tensor], tf.Tensor], parts: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def network_function(model: keras.Model, *, xla: bool, fixed: bool = False, parts: int = 1) -> Logits:
+    """Return the function from float32 images or patches in 0..1 to the model's logits; see `logits_function`."""
+    fastest = fastest_form(model, training=False, xla=xla, fixed=fixed)
+    infer = tf.function(lambda images: fastest(images, training=False), jit_compile=xla, autograph=False)
+    return tf.function(_divided(infer, parts), autograph=False) if parts > 1 else infer
+
+
+def _divided(function: Logits, parts: int) -> Logits:
     """Return a function that hands a batch, [B, …], to another one in parts that are as alike as can be.
 
     Within a tf.function the parts are computed at the same time.
@@ -54,7 +63,7 @@ def divided(function: Callable[[tf.Tensor], tf.Tensor], parts: int) -> Callable[
     return by_part if parts > 1 else function
 
 
-def sooner(model: keras.Model, *, training: bool, xla: bool, fixed: bool = False) -> keras.Model:
+def fastest_form(model: keras.Model, *, training: bool, xla: bool, fixed: bool = False) -> keras.Model:
     """Return what computes a model soonest: its twin on a CPU, itself under XLA and where there is an accelerator."""
     return model if xla or devices.has_accelerator() else models.twin(model, training=training, fixed=fixed)
 
@@ -70,15 +79,33 @@ def choose_precision(setting: Precision) -> Precision:
     """Return a Keras dtype policy: the setting, or for "auto" the one that trains soonest here without loss of range.
 
     That is mixed_bfloat16 where the device computes in bfloat16: TPUs, NVIDIA GPUs from compute capability 8.0 (Ampere)
-    on, and processors with such instructions. Older GPUs with tensor cores (7.0, Volta) get mixed_float16, what remains
+    on, and processors with such instructions. Older GPUs with tensor cores (7.0, Volta) get mixed_float16, all others
     float32.
     """
     if setting != "auto":
         return setting
-    gpus = tf.config.list_physical_devices("GPU")
-    if tf.config.list_logical_devices("TPU"):
+    if tf.config.get_visible_devices("TPU"):
         return "mixed_bfloat16"
+    gpus = tf.config.get_visible_devices("GPU")
     if not gpus:
         return "mixed_bfloat16" if devices.has_bfloat16() else "float32"
     capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
     return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+
+
+def for_this_device(model: keras.Model, precision: Precision) -> keras.Model:
+    """Return a model that was trained in half precision as a processor can compute it that lacks the instructions.
+
+    Args:
+        model: with its weights. On an accelerator, and where the precision is the processor's, it is given back.
+        precision: that it was trained in.
+    """
+    here = choose_precision("auto")
+    if precision in ("float32", here) or devices.has_accelerator():
+        return model
+
+    def change(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
+        is_half = layer.dtype_policy.name == precision
+        return type(layer).from_config({**config, "dtype": here} if is_half else config)
+
+    return rebuild(model, change)

@@ -14,9 +14,10 @@ from ptxtf.config import MaskConfig, PredictConfig
 
 def main(config: PredictConfig, rule: MaskConfig, names: list[str]) -> None:
     """Predict and say what was found."""
+    from ptxtf import devices
     from ptxtf.inference.results import predict
 
-    done = predict(config, rule, names)
+    done = predict(config, rule, names, parts=devices.one_core_per_operation(config.batch_size))
     for path, reason in done.rejected:
         print(reason if str(path) in reason else f"{path}: {reason}")
     found = sum(finding.pneumothorax for finding in done.findings)

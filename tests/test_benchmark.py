@@ -78,14 +78,28 @@ def check_clahe(figures: dict[str, dict]) -> None:
 @pytest.mark.slow
 def test_networks_train_and_predict_in_processes_of_their_own(tmp_path):
     saved = tmp_path / "figures.json"
-    small = ["--backbone=tiny", "--image_size=64", "--batch_size=1", "--repeats=1"]
+    small = ["--backbone=tiny", "--image_size=64", "--batch_size=1", "--repeats=1", "--precision=float32"]
     done = benchmark("model", *small, "--legacy_python=/bin/false", f"--save={saved}")
     assert done.returncode == 0, done.stderr
     assert [name for name, *_ in LINE.findall(done.stdout)].count("ptxtf, float32") == 2  # a step, a prediction
-    assert "segmentation_models: expected a network that trains. Received: nothing, skipped" in done.stdout
+    assert "segmentation_models: expected a network that runs. Received: nothing, skipped" in done.stdout
     figures = {figure["name"]: figure for figure in json.loads(saved.read_text())["figures"]}
     assert 0.1 < figures["ptxtf, float32: peak memory"]["median"] < 16
-    assert figures["ptxtf, float32: first training step after"]["median"] > 1
+    assert figures["ptxtf, float32: from start to the first"]["median"] > 1
+
+
+@pytest.mark.slow
+def test_a_peer_that_ends_while_it_is_timed_is_left_out(tmp_path):
+    peer = tmp_path / "python"
+    peer.write_text("#!/bin/sh\necho 1.5\nread once\necho 0.25\nread twice\necho out of memory >&2\n")
+    peer.chmod(0o755)
+    small = ["--backbone=tiny", "--image_size=64", "--batch_size=1", "--repeats=1", "--precision=float32"]
+    done = benchmark("model", *small, f"--legacy_python={peer}")
+    assert done.returncode == 0, done.stderr
+    assert "expected a network that runs. Received: out of memory, left out" in done.stdout
+    names = [name for name, *_ in LINE.findall(done.stdout)]
+    assert names.count("ptxtf, float32") == 2
+    assert "segmentation_models" not in names
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ CORES = len(os.sched_getaffinity(0))
 def pretend(monkeypatch, *, gpus=(), bfloat16=False):
     """Let TensorFlow see GPUs of these compute capabilities, and the processor have bfloat16 instructions or not."""
     monkeypatch.setattr(devices, "has_bfloat16", lambda: bfloat16)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus) if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(gpus) if kind == "GPU" else [])
     monkeypatch.setattr(
         tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu} if gpu else {}
     )
@@ -61,7 +61,7 @@ def test_features_are_those_that_linux_lists(monkeypatch, tmp_path, flags, avx51
 SHARE = """
 import tensorflow as tf
 from ptxtf import devices
-print(devices.share_cores({images}), devices.share_cores({images}))
+print(devices.one_core_per_operation({images}), devices.one_core_per_operation({images}))
 tf.constant(1) + 1
 print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
 """
@@ -79,5 +79,5 @@ def test_cores_are_shared_where_there_are_images_enough(images, parts, threads):
 def test_where_tensorflow_computes_already_nothing_changes():
     tf.constant(1) + 1
     before = tf.config.threading.get_intra_op_parallelism_threads()
-    assert devices.share_cores(1000) == (1 if before == 0 else CORES)
+    assert devices.one_core_per_operation(1000) == (1 if before == 0 else CORES)
     assert tf.config.threading.get_intra_op_parallelism_threads() == before

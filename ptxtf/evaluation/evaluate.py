@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from ptxtf import devices, files, pictures
+from ptxtf import files, pictures
 from ptxtf.config import EvaluateConfig, MaskConfig
 from ptxtf.data.dataset import examples, readable
 from ptxtf.errors import InputError
@@ -32,15 +32,20 @@ class Evaluation:
     summary: Mapping[str, Any]
 
 
-def evaluate(config: EvaluateConfig, rule: MaskConfig) -> Evaluation:
+def evaluate(config: EvaluateConfig, rule: MaskConfig, *, parts: int = 1) -> Evaluation:
     """Score a run on a split at the original size, and write the report.
+
+    Args:
+        config: the run, the split, and where to write.
+        rule: from probabilities to masks.
+        parts: of a batch that are computed at the same time, see `Predictor.load`.
 
     Raises:
         InputError: no finished run, no records, an unknown or empty split.
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor.load(config.run_dir, parts=devices.share_cores(config.batch_size))
+    predictor = Predictor.load(config.run_dir, parts=parts)
     dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
     with readable(config.records_dir):
         rows = _score(predictor, dataset, config, rule)

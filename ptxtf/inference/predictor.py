@@ -37,7 +37,8 @@ class Predictor:
 
         Args:
             run_directory: that `ptxtf.train` wrote.
-            parts: into how many a batch is divided, to be computed at the same time; see `ptxtf.devices.share_cores`.
+            parts: into how many a batch is divided, to be computed at the same time, as
+                `ptxtf.devices.one_core_per_operation` says.
 
         Raises:
             InputError: no finished run in that folder.
@@ -47,7 +48,8 @@ class Predictor:
         if not path.is_file():
             raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
         xla = forward.use_xla(settings.training.xla)
-        logits = forward.logits_function(load_model(path), settings.preprocessing, xla=xla, fixed=True, parts=parts)
+        model = forward.for_this_device(load_model(path), settings.network.precision)
+        logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, parts=parts)
         return cls(logits, image_size=settings.inputs.image_size)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
@@ -55,6 +57,8 @@ class Predictor:
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 1:
             raise ValueError(f"expected images: uint8 [B, H, W, 1]. Received: {images.dtype.name} {images.shape}")
+        if not images.shape[0]:
+            raise ValueError("expected images: at least one. Received: none")
         size, original = (self.image_size, self.image_size), tuple(images.shape[1:3])
         if original == size:
             return tf.sigmoid(self._logits(images))

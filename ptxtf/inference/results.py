@@ -16,11 +16,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import tensorflow as tf
 import tqdm
 
-from ptxtf import devices, files, pictures
+from ptxtf import files, pictures
 from ptxtf.config import MaskConfig, PredictConfig
-from ptxtf.data import rle
+from ptxtf.data import example, rle
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks, radiographs
 from ptxtf.inference.predictor import Predictor
@@ -45,15 +46,21 @@ class _Film:
     pixels: np.ndarray
 
 
-def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Results:
+def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str], *, parts: int = 1) -> Results:
     """Apply a trained run to files and folders of DICOM, PNG or JPEG.
+
+    Args:
+        config: the run, and where to write.
+        rule: from probabilities to masks.
+        names: of files and folders.
+        parts: of a batch that are computed at the same time, see `Predictor.load`.
 
     Raises:
         InputError: no finished run, nothing to read, or not one file that can be read.
     """
     paths = radiographs.find(names)
     batch_size = min(config.batch_size, len(paths))
-    predictor = Predictor.load(config.run_dir, parts=devices.share_cores(batch_size))
+    predictor = Predictor.load(config.run_dir, parts=parts)
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     found: list[findings.Finding] = []
@@ -61,7 +68,7 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str]) -> Re
     rejected: list[tuple[files.Path, str]] = []
     with tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar:
         for group in _groups(_read(paths, rejected), batch_size):
-            for film, probabilities in zip(group, _probabilities(predictor, group, batch_size), strict=False):
+            for film, probabilities in zip(group, _probabilities(predictor, group, batch_size), strict=True):
                 mask = masks.decide(probabilities, rule)
                 found.append(findings.describe(mask, probabilities, image_id=film.image_id, path=film.path))
                 encoded.append((film.image_id, rle.encode(mask)))
@@ -100,17 +107,21 @@ def _file_name(image_id: str) -> str:
 
 
 def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:
-    """Yield up to `size` neighbours of one shape."""
-    for _, alike in itertools.groupby(films, key=lambda film: film.pixels.shape):
-        while group := list(itertools.islice(alike, size)):
-            yield group
+    """Yield up to `size` neighbours."""
+    while group := list(itertools.islice(films, size)):
+        yield group
 
 
-def _probabilities(predictor: Predictor, group: Sequence[_Film], size: int) -> np.ndarray:
-    """Return [size, H, W]; the group is filled up to `size`, so that one compiled program serves all of them."""
-    images = np.stack([film.pixels for film in group])
-    filled = np.concatenate([images, np.zeros((size - len(group), *images.shape[1:]), np.uint8)])
-    return predictor(filled[..., np.newaxis]).numpy()[..., 0]
+def _probabilities(predictor: Predictor, group: Sequence[_Film], batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the probabilities of one radiograph after another, float32 [H, W].
+
+    What they are computed of has one size, and batches are filled up, so that one compiled program serves all.
+    """
+    size = (predictor.image_size, predictor.image_size)
+    images = [example.resize(film.pixels[np.newaxis, ..., np.newaxis], size) for film in group]
+    images += [tf.zeros_like(images[0])] * (batch_size - len(group))
+    for film, probabilities in zip(group, predictor(tf.concat(images, axis=0)), strict=False):
+        yield tf.image.resize(probabilities, film.pixels.shape, method="bilinear").numpy()[..., 0]
 
 
 def _write_pictures(directory: files.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:

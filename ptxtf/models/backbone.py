@@ -43,7 +43,7 @@ class Backbone:
             begins with patches of 4x4 pixels and so has no map at stride 2.
         scaling: a key of `ptxtf.models.framing.SCALINGS`, what the network expects of images in 0..1.
         imagenet: where its ImageNet weights are; None: there are none.
-        centre: convolve once more at stride 32, for networks that end in a pooling layer.
+        centre: put two convolutions behind stride 32, for networks that end in a pooling layer.
     """
 
     description: str

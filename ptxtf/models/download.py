@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import tqdm
@@ -43,8 +44,7 @@ def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
-            _wait_for_others(file)
+        with _opened_alone(part) as file:
             if not (path.is_file() and _is_right(path, checksum)):  # another process may have fetched it meanwhile
                 _download(url, file)
                 _check(part, url, checksum)
@@ -60,10 +60,17 @@ def fetch(url: str, *, checksum: str | None) -> pathlib.Path:
     return path
 
 
-def _wait_for_others(file: BinaryIO) -> None:
-    """Wait until no other process writes the same file."""
-    with contextlib.suppress(OSError):  # some network file systems know no locks
-        fcntl.flock(file, fcntl.LOCK_EX)
+@contextlib.contextmanager
+def _opened_alone(part: pathlib.Path) -> Iterator[BinaryIO]:
+    """Open a file to append to, once no other process does."""
+    while True:
+        with part.open("ab") as file:
+            with contextlib.suppress(OSError):  # some network file systems know no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # who had it may have taken the file away, whose name another one has now, or none
+            if part.exists() and part.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield file
+                return
 
 
 def _download(url: str, file: BinaryIO) -> None:

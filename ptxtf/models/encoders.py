@@ -1,6 +1,6 @@
 """From a backbone to an encoder: a model that gives features at strides 2 (where it has such), 4, 8, 16 and 32.
 
-Flows in: images in 0..1, padded to multiples of 32, as `Encoder.feed` scales them. Flows out: features by name, "P1" at
+Flows in: what `Encoder.feed` makes of images in 0..1 padded to multiples of 32. Flows out: features by name, "P1" at
 stride 2 to "P5" at stride 32, each float [B, H/s, W/s, C].
 
 Weights are loaded into the backbone as its constructor built it, since files name and order its layers; only then is
@@ -54,7 +54,7 @@ class Encoder:
     Attributes:
         model: images -> {"P1": ..., "P5": ...}; P1 is missing where the backbone begins with larger patches.
         feed: images in 0..1, float32 [B, H, W, 1 or 3] -> what the model takes, from a nested model named "scale".
-        centre: whether the decoder is to convolve once more at stride 32.
+        centre: whether `decoders.centre_block` is to follow P5.
     """
 
     model: keras.Model

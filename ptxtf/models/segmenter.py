@@ -11,7 +11,6 @@ import functools
 import os
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import keras
 from keras import layers
@@ -94,11 +93,12 @@ def segmenter(
         if encoder.centre:
             pyramid = {**pyramid, "P5": decoders.centre_block(pyramid["P5"])}
         outputs = _outputs(pyramid, decoder(pyramid), images, heads)
-    title = backbone if isinstance(backbone, str) else backbone.name
-    return keras.Model(images, outputs if len(outputs) > 1 else outputs["mask"], name=f"segmenter_{title}")
+        title = backbone if isinstance(backbone, str) else backbone.name
+        # under the policy too, as `compile` scales the loss of a model in float16
+        return keras.Model(images, outputs if len(outputs) > 1 else outputs["mask"], name=f"segmenter_{title}")
 
 
-def unet(
+def unet(  # noqa: PLR0913, all but one by keyword
     backbone: str | keras.Model,
     *,
     input_shape: tuple[int | None, int | None, int] = (None, None, 1),
@@ -106,7 +106,9 @@ def unet(
     decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
     upsampling: str = "nearest",
     attention: str = "none",
-    **options: Any,
+    heads: Sequence[str] = ("mask",),
+    input_scaling: str | None = None,
+    precision: str | None = None,
 ) -> keras.Model:
     """Build a U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597) over a backbone.
 
@@ -117,7 +119,9 @@ def unet(
         decoder_filters: channels of the five decoder blocks, coarsest first.
         upsampling: "nearest", or "transposed" convolutions.
         attention: "scse", spatial and channel squeeze and excitation in each block; or "none".
-        **options: heads, precision and input_scaling, as `segmenter` takes them.
+        heads: what comes out, as `segmenter` takes it.
+        input_scaling: a key of `SCALINGS`, as `segmenter` takes it.
+        precision: as `segmenter` takes it.
 
     Returns:
         A keras.Model: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits, float32 [B, H, W, 1], or what its heads
@@ -135,11 +139,18 @@ def unet(
     _check_filters(decoder_filters)
     _check_choice("upsampling", upsampling, decoders.UPSAMPLINGS)
     _check_choice("attention", attention, decoders.ATTENTIONS)
-    _check_doubling(options)
     decoder = functools.partial(
         decoders.unet_decoder, filters=decoder_filters, upsampling=upsampling, attention=attention
     )
-    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+    return segmenter(
+        backbone,
+        decoder,
+        input_shape=input_shape,
+        weights=weights,
+        input_scaling=input_scaling,
+        heads=heads,
+        precision=precision,
+    )
 
 
 def unet_plus_plus(
@@ -148,7 +159,9 @@ def unet_plus_plus(
     input_shape: tuple[int | None, int | None, int] = (None, None, 1),
     weights: str | os.PathLike[str] | None = "imagenet",
     decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
-    **options: Any,
+    heads: Sequence[str] = ("mask",),
+    input_scaling: str | None = None,
+    precision: str | None = None,
 ) -> keras.Model:
     """Build a U-Net++ (Zhou et al. 2018, https://arxiv.org/abs/1807.10165) over a backbone.
 
@@ -157,7 +170,9 @@ def unet_plus_plus(
         input_shape: (height, width, channels) of the images in pixels.
         weights: of the encoder.
         decoder_filters: channels of the nodes at stride 16, 8, 4, 2, 1.
-        **options: heads, precision and input_scaling, as `segmenter` takes them.
+        heads: what comes out, as `segmenter` takes it.
+        input_scaling: a key of `SCALINGS`, as `segmenter` takes it.
+        precision: as `segmenter` takes it.
 
     Returns:
         A keras.Model as `unet` gives it; the sides are the nodes at stride 2.
@@ -170,9 +185,16 @@ def unet_plus_plus(
         >>> model = unet_plus_plus("efficientnetb3", weights=None, heads=("mask", "sides"))
     """
     _check_filters(decoder_filters)
-    _check_doubling(options)
     decoder = functools.partial(decoders.unet_plus_plus_decoder, filters=decoder_filters)
-    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+    return segmenter(
+        backbone,
+        decoder,
+        input_shape=input_shape,
+        weights=weights,
+        input_scaling=input_scaling,
+        heads=heads,
+        precision=precision,
+    )
 
 
 def fpn(
@@ -182,7 +204,9 @@ def fpn(
     weights: str | os.PathLike[str] | None = "imagenet",
     pyramid_filters: int = 256,
     decoder_filters: int = 128,
-    **options: Any,
+    heads: Sequence[str] = ("mask",),
+    input_scaling: str | None = None,
+    precision: str | None = None,
 ) -> keras.Model:
     """Build a feature pyramid network for segmentation (Kirillov et al. 2019, https://arxiv.org/abs/1901.02446).
 
@@ -192,7 +216,9 @@ def fpn(
         weights: of the encoder.
         pyramid_filters: channels of the pyramid.
         decoder_filters: channels of the segmentation branch.
-        **options: heads, precision and input_scaling, as `segmenter` takes them.
+        heads: what comes out, as `segmenter` takes it.
+        input_scaling: a key of `SCALINGS`, as `segmenter` takes it.
+        precision: as `segmenter` takes it.
 
     Returns:
         A keras.Model as `unet` gives it; the sides are the branches of the pyramid's levels.
@@ -205,9 +231,16 @@ def fpn(
         >>> model = fpn("resnet50", weights=None)
     """
     _check_positive(pyramid_filters=pyramid_filters, decoder_filters=decoder_filters)
-    _check_doubling(options)
     decoder = functools.partial(decoders.fpn_decoder, pyramid_filters=pyramid_filters, filters=decoder_filters)
-    return segmenter(backbone, decoder, input_shape=input_shape, weights=weights, **options)
+    return segmenter(
+        backbone,
+        decoder,
+        input_shape=input_shape,
+        weights=weights,
+        input_scaling=input_scaling,
+        heads=heads,
+        precision=precision,
+    )
 
 
 def deeplab_v3plus(
@@ -217,7 +250,9 @@ def deeplab_v3plus(
     weights: str | os.PathLike[str] | None = "imagenet",
     decoder_filters: int = 256,
     output_stride: int = 16,
-    **options: Any,
+    heads: Sequence[str] = ("mask",),
+    input_scaling: str | None = None,
+    precision: str | None = None,
 ) -> keras.Model:
     """Build a DeepLabv3+ (Chen et al. 2018, https://arxiv.org/abs/1802.02611) over a backbone.
 
@@ -227,7 +262,9 @@ def deeplab_v3plus(
         weights: of the encoder.
         decoder_filters: channels of the decoder.
         output_stride: of the coarsest features, in pixels, 16 or 32.
-        **options: heads, precision and input_scaling, as `segmenter` takes them.
+        heads: what comes out, as `segmenter` takes it.
+        input_scaling: a key of `SCALINGS`, as `segmenter` takes it.
+        precision: as `segmenter` takes it.
 
     Returns:
         A keras.Model as `unet` gives it; the side is the map before it is joined with that at stride 4.
@@ -242,7 +279,14 @@ def deeplab_v3plus(
     _check_positive(decoder_filters=decoder_filters)
     decoder = functools.partial(decoders.deeplab_v3plus_decoder, stride=output_stride, filters=decoder_filters)
     return segmenter(
-        backbone, decoder, input_shape=input_shape, weights=weights, output_stride=output_stride, **options
+        backbone,
+        decoder,
+        input_shape=input_shape,
+        weights=weights,
+        input_scaling=input_scaling,
+        output_stride=output_stride,
+        heads=heads,
+        precision=precision,
     )
 
 
@@ -306,15 +350,6 @@ def _check_filters(decoder_filters: Sequence[int]) -> None:
     count = len(STRIDES)
     if len(decoder_filters) != count or min(decoder_filters) < 1:
         raise ValueError(f"expected {count} decoder_filters of at least 1. Received: decoder_filters={decoder_filters}")
-
-
-def _check_doubling(options: dict[str, Any]) -> None:
-    """Refuse features of which two stages have one size, for decoders that double the size from stage to stage."""
-    stride = options.get("output_stride", 32)
-    if stride != 32:
-        raise ValueError(
-            f"expected output_stride=32 of all decoders but deeplab_v3plus. Received: output_stride={stride}"
-        )
 
 
 def _check_positive(**numbers: int) -> None:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from ptxtf.models.framing import Scaling
+from ptxtf.models.rebuild import rebuild
 
 POINTWISE = (keras.layers.Rescaling, keras.layers.Normalization)
 """What a backbone may do to its input by itself: each channel linearly, whatever the neighbours."""
@@ -59,8 +60,9 @@ def fold(model: keras.Model, scaling: Scaling) -> GreyStem | None:
     tensor, layer = model.input, _only_consumer(model, model.input)
     factors, offsets = (np.array(values[:: -1 if scaling.reverse_channels else 1]) for values in scaling[:2])
     while isinstance(layer, POINTWISE):
+        exact = rebuild(keras.Model(layer.input, layer.output), _in_float32)  # whatever precision it was built in
         at_zero, at_one = (
-            np.reshape(layer(values.reshape(1, 1, 1, -1)), -1) for values in (offsets, offsets + factors)
+            np.reshape(exact(values.reshape(1, 1, 1, -1)), -1) for values in (offsets, offsets + factors)
         )
         factors, offsets = at_one - at_zero, at_zero
         tensor, layer = layer.output, _only_consumer(model, layer.output)
@@ -75,6 +77,10 @@ def fold(model: keras.Model, scaling: Scaling) -> GreyStem | None:
     is_shift = np.allclose(shifts, shifts[0], rtol=1e-6, atol=1e-6)
     stacked = np.stack(folded[:1] if is_shift else folded, axis=2).astype(np.float32)
     return GreyStem(tensor, convolution, stacked, float(shifts[0]) if is_shift else 0.0, with_ones=not is_shift)
+
+
+def _in_float32(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
+    return type(layer).from_config({**config, "dtype": "float32"})
 
 
 def _only_consumer(model: keras.Model, tensor: keras.KerasTensor) -> Any:

@@ -40,7 +40,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
     - Keras' own layers, as a loaded model has them, are computed as `ptxtf.models.layers` does it.
 
     Args:
-        model: is left as it is. One that is not functional is given back.
+        model: computes what it did; one that is not functional is given back. Its layers belong to the twin, too.
         training: whether the twin is to train, which one for prediction refuses to; that for training predicts too.
         fixed: whether the model will learn no more. What can be made of its weights alone is then made only once.
 
@@ -51,9 +51,11 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
     if not is_functional(model):
         return model
     plain = keras.Model(model.input, model.output, name=model.name)  # without what it was compiled with
-    return keras.models.clone_model(
+    made = keras.models.clone_model(
         plain, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
     )
+    made.dtype_policy = model.dtype_policy
+    return made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -201,13 +201,15 @@ def _load_keras3(model: keras.Model, local: pathlib.Path, *, named: files.Path) 
         like = pathlib.Path(directory) / "own.weights.h5"  # only Keras knows under which names it will look
         model.save_weights(like)
         ours, theirs = _saved_shapes(like), _saved_shapes(local)
-    differing = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
-    if differing:
-        raise InputError(
-            f"weights file {named}: expected the weights of {model.name}'s layers. "
-            f"Received: {_listed(differing)} differ"
-        )
-    model.load_weights(local)
+        differing = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+        if differing:
+            raise InputError(
+                f"weights file {named}: expected the weights of {model.name}'s layers. "
+                f"Received: {_listed(differing)} differ"
+            )
+        known = pathlib.Path(directory) / "given.weights.h5"  # Keras tells files by their names
+        known.symlink_to(local.resolve())
+        model.load_weights(known)
 
 
 def _saved_shapes(path: pathlib.Path) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -49,7 +49,7 @@ class Adam(keras.optimizers.Adam):
         super().__init__(learning_rate, **options)
         self._encoder_rate = encoder_rate
         self._of_encoder = frozenset(id(variable) for variable in encoder_variables)
-        self._scalars: dict[str, tf.Tensor] = {}
+        self._scalars: dict[str, tf.Tensor] = {}  # of a step, while `apply` runs
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
         """Update all variables."""

@@ -59,7 +59,7 @@ def build(
         xla: compile the training step too.
     """
     strategy = tf.distribute.get_strategy()
-    quick = forward.sooner(model, training=True, xla=xla)
+    quick = forward.fastest_form(model, training=True, xla=xla)
 
     def augment_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return strategy.run(augment, (batch["image"], batch["mask"], batch["seed"]))

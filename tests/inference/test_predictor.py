@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf import forward
+from ptxtf import devices, forward, models
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
@@ -60,6 +60,21 @@ def test_xla_changes_nothing(model, images):
     np.testing.assert_allclose(plain, compiled, atol=1e-6)
 
 
+def test_what_was_trained_in_half_precision_predicts_where_that_is_missing(monkeypatch):
+    half = models.unet("tiny", weights=None, decoder_filters=(8,) * 5, precision="mixed_bfloat16")
+    exact = models.unet("tiny", weights=None, decoder_filters=(8,) * 5, precision="float32")
+    exact.set_weights(half.get_weights())
+    images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
+    expected = exact(images, training=False)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+    assert forward.for_this_device(half, "mixed_bfloat16") is half
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    assert forward.for_this_device(exact, "float32") is exact
+    error = np.abs(half(images, training=False) - expected).max()
+    found = np.abs(forward.for_this_device(half, "mixed_bfloat16")(images, training=False) - expected).max()
+    assert found < 1e-5 * np.abs(expected).max() < error
+
+
 @pytest.mark.parametrize("parts", [2, 3, 5])
 def test_parts_of_a_batch_give_what_the_whole_gives(model, images, parts):
     whole = predictor(model, PreprocessConfig())(images[..., np.newaxis])
@@ -89,6 +104,11 @@ def test_one_predictor_serves_all_sizes(model, rng):
         images = rng.integers(0, 256, (*shape, 1)).astype(np.uint8)
         assert one(images).shape == (*shape, 1)
         np.testing.assert_array_equal(one(images), predictor(model, PreprocessConfig())(images))
+
+
+def test_no_image_at_all_is_refused(model):
+    with pytest.raises(ValueError, match=r"expected images: at least one\. Received: none"):
+        predictor(model, PreprocessConfig())(np.zeros((0, 8, 8, 1), np.uint8))
 
 
 @pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8)])

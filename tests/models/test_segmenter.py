@@ -358,10 +358,6 @@ def test_imagenet_weights_that_do_not_exist():
         ({"weights": ""}, r"expected weights: imagenet, None \(--weights=none\), a file or a folder\. Received: ''"),
         ({"attention": "se"}, r"expected attention of none, scse\. Received: attention='se'"),
         (
-            {"output_stride": 16},
-            r"expected output_stride=32 of all decoders but deeplab_v3plus\. Received: output_stride=16",
-        ),
-        (
             {"input_shape": (64, 64)},
             r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
         ),

@@ -53,6 +53,22 @@ def test_it_equals_three_equal_channels_the_border_too(scaling, before):
     np.testing.assert_allclose(twin(scaled), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_kernels_are_folded_in_float32_under_any_policy(policy):
+    layers = {"dtype": policy}
+    images = keras.Input((None, None, 3))
+    scaled = keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.2, 0.3, 0.5], **layers)(
+        keras.layers.Rescaling(1 / 255, **layers)(images)
+    )
+    model = keras.Model(images, keras.layers.Conv2D(6, 3, name="first", **layers)(scaled))
+    folded = stem.fold(model, framing.SCALINGS["raw"])
+    kernel = model.get_layer("first").kernel.numpy()
+    mean, deviation = np.array([0.4, 0.5, 0.6]), np.sqrt([0.2, 0.3, 0.5])
+    slope, offset = (np.einsum("hwcf,c->hwf", kernel, values) for values in (1 / deviation, -mean / deviation))
+    np.testing.assert_allclose(folded.kernel[:, :, 0], slope / 255, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(folded.kernel[:, :, 1], offset, rtol=1e-4, atol=1e-5)
+
+
 def test_one_channel_is_enough_where_a_shift_does():
     assert not any(stem.fold(network(), framing.SCALINGS[name]).with_ones for name in ("paper", "raw", "tf"))
     assert all(stem.fold(network(), framing.SCALINGS[name]).with_ones for name in ("torch", "caffe"))

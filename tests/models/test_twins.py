@@ -101,6 +101,13 @@ def test_half_precision(precision):
         assert np.std(logits - expected) < 1.5 * error  # no worse than Keras' layers
 
 
+def test_compile_scales_the_loss_in_float16():
+    model = models.unet("tiny", weights=None, precision="mixed_float16")
+    for one in (model, twin(model, training=True)):
+        one.compile("adam", "mse")
+        assert isinstance(one.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def test_it_has_no_variables_of_its_own_and_fewer_layers_that_work():
     model = models.unet("tiny", weights=None)
     for training in (False, True):

@@ -5,6 +5,7 @@ Each network has a process of its own for either, lest one library's threads and
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -12,7 +13,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO
 
 from ptxtf import forward
@@ -80,7 +81,8 @@ def _running(network: _Network, task: str, config: BenchmarkConfig) -> Iterator[
         "size": config.image_size,
     }
     command = [network.python, str(pathlib.Path(networks.__file__)), json.dumps(settings)]
-    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | os.environ  # as `ptxtf.train` has it; it serves the peer as well
+    # oneDNN as `ptxtf.train` has it, which serves the peer as well; a GPU's memory is for all of them
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"} | os.environ
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads would fill up
@@ -112,25 +114,24 @@ def run(config: BenchmarkConfig, report: Report) -> None:
 
 
 def _compare(processes: list[_Process], title: str, config: BenchmarkConfig, report: Report) -> None:
-    """Print a table of the networks that run to its end, and what each took to begin and holds."""
-    names = {process.name for process in processes}
+    """Print a table of the networks that run to its end, ours the first, and what each took to begin and holds."""
+    ours, *peers = processes
     while True:
-        asks = {process.name: _asking(process) for process in processes if process.name in names}
+        asks = {process.name: functools.partial(process.ask, "again") for process in (ours, *peers)}
         try:
             times = timing.interleaved(asks, turns=config.repeats)
+            bytes_held = {name: process.ask("memory") for name, process in zip(asks, (ours, *peers), strict=True)}
             break
         except _EndedError as error:
-            report.skip(f"{error}, left out")
-            names.discard(error.name)
-            if not names:
+            if error.name == ours.name:
                 raise
-    report.table(
-        title, {name: [s / config.batch_size for s in seconds] for name, seconds in times.items()}, rate="images/s"
-    )
-    for process in processes:
-        if process.name in names:
-            report.fact(f"{process.name}: from start to the first", process.first_s, "s")
-            report.fact(f"{process.name}: peak memory", process.ask("memory") / 2**30, "GiB")
+            report.skip(f"{error}, left out")
+            peers = [process for process in peers if process.name != error.name]
+    per_image = {name: [second / config.batch_size for second in seconds] for name, seconds in times.items()}
+    report.table(title, per_image, rate="images/s")
+    for process in (ours, *peers):
+        report.fact(f"{process.name}: from start to the first", process.first_s, "s")
+        report.fact(f"{process.name}: peak memory", bytes_held[process.name] / 2**30, "GiB")
 
 
 def _start(
@@ -146,13 +147,9 @@ def _start(
         return None
 
 
-def _asking(process: _Process) -> Callable[[], float]:
-    return lambda: process.ask("again")
-
-
 def _present(config: BenchmarkConfig, report: Report) -> list[_Network]:
-    precision = forward.choose_precision(config.precision)
-    found = [_Network(f"ptxtf, {precision}", "ptxtf", precision)]
+    ours = forward.choose_precision(config.precision)
+    found = [_Network(f"ptxtf, {ours}", "ptxtf", ours)]
     if importlib.util.find_spec(_PYTORCH):  # not imported here, where TensorFlow is: together they may crash
         found += [
             _Network(f"segmentation_models.pytorch, {precision}", _PYTORCH, precision)

@@ -5,8 +5,8 @@ or bytes; and before them one with the seconds until the first step or predictio
 
 Run by its path and by any Python, as segmentation_models needs another TensorFlow than ptxtf: it imports what it is
 asked for and nothing else. All train on the same random images, [batch, size, size, 1] in 0..1, by Adam and a Dice loss
-joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays; ptxtf's as `ptxtf.predict` finds them.
-On a GPU all run there.
+joined to a cross-entropy (ptxtf: a focal one). Predictions come as NumPy arrays; ptxtf's by the network as
+`ptxtf.predict` runs it. On a GPU all run there.
 """
 
 import json
@@ -64,16 +64,13 @@ def _ptxtf(settings: dict[str, Any]) -> Work:
 
     batch = settings["batch"]
     config = BenchmarkConfig(backbone=settings["backbone"], precision=settings["precision"], batch_size=batch)
-    parts = devices.share_cores(batch) if settings["task"] == "predict" else 1
+    parts = devices.one_core_per_operation(batch) if settings["task"] == "predict" else 1
     model = training.network(config)
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
     if settings["task"] == "train":
         functions = training.functions(model, config, preprocess.for_training(PreprocessConfig()))
         return lambda: float(functions.update(images, masks, tf.constant(0)))
-    xla = forward.use_xla("auto")
-    quick = forward.sooner(model, training=False, xla=xla, fixed=True)
-    infer = tf.function(lambda pieces: quick(pieces, training=False), jit_compile=xla, autograph=False)
-    predict = tf.function(forward.divided(infer, parts), autograph=False)
+    predict = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True, parts=parts)
     return lambda: predict(images[0]).numpy()
 
 

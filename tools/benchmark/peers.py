@@ -20,7 +20,7 @@ PACKAGES = {
     "MONAI": "monai",
     "PyTorch": "torch",
 }
-"""What the extra `bench` installs -> the module to import."""
+"""What the extra `bench` installs -> the module to import; `tools.benchmark.model` looks for its own peers."""
 
 KERAS_CLAHE = "Keras' CLAHE layer"
 """A need that depends on the version of Keras."""

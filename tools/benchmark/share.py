@@ -25,7 +25,8 @@ def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
     split = source.split
     for _ in split.batches(config.batch_size, training=True):
         pass  # decoded once, it is in memory from now on
-    functions = training.functions(training.network(config), config, source.augment)
+    network = training.network(config)
+    functions = training.functions(network, config, source.augment)
 
     def step(batch: dataset.Batch) -> None:
         images, masks = functions.augment(batch)
@@ -43,7 +44,7 @@ def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
 
     names = ("training, records to step", "training, the same batch again")
     times = timing.interleaved(dict(zip(names, (whole, data_free), strict=True)), turns=config.turns, warm_up=1)
-    title = f"Training step, {config.backbone}, {config.precision}, {config.batch_size} images of {size}²"
+    title = f"Training step, {config.backbone}, {network.dtype_policy.name}, {config.batch_size} images of {size}²"
     report.table(title, times, rate="images/s")
     full, free = (statistics.median(times[name]) for name in names)
     report.fact("the input's share of a training step", 100 * (1 - free / full), "%")

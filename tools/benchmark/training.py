@@ -10,7 +10,7 @@ from tools.benchmark.settings import BenchmarkConfig
 
 
 def network(config: BenchmarkConfig) -> keras.Model:
-    """Return a U-Net with random weights."""
+    """Return a U-Net with random weights, in the precision that `ptxtf.train` would choose or that was asked for."""
     return models.unet(config.backbone, weights=None, precision=forward.choose_precision(config.precision))
 
 
@@ -21,7 +21,7 @@ def functions(model: keras.Model, config: BenchmarkConfig, augment: Augment) -> 
         model,
         forward.logits_function(model, PreprocessConfig(), xla=xla),
         losses.focal_dice(reduction=None),
-        optimizers.adam(model, 1e-3, precision=forward.choose_precision(config.precision)),
+        optimizers.adam(model, 1e-3, precision=model.dtype_policy.name),
         augment=augment,
         batch_size=config.batch_size,
         xla=xla,
