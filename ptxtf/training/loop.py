@@ -136,7 +136,7 @@ def build_model(network: ModelConfig) -> keras.Model:
         network.backbone,
         weights=None if network.weights == "none" else network.weights,
         input_scaling=None if network.input_scaling == "family" else network.input_scaling,
-        precision=network.precision,
+        precision=forward.choose_precision(network.precision),
         **options,
     )
     if network.freeze_encoder:
