@@ -19,10 +19,15 @@ def has_avx512() -> bool:
     return "avx512f" in _features()
 
 
+def has_onednn() -> bool:
+    """Return whether TensorFlow computes by oneDNN on the processor: by itself it does with AVX-512 only."""
+    return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1" if has_avx512() else "0") != "0"
+
+
 def has_bfloat16() -> bool:
     """Return whether the processor computes in bfloat16 by itself; a training step in it may take minutes otherwise."""
-    is_used = os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"  # TensorFlow alone knows no such instructions
-    return is_used and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
+    # TensorFlow without oneDNN knows no such instructions
+    return has_onednn() and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
 
 
 def one_core_per_operation(images: int) -> int:

@@ -117,7 +117,7 @@ def fpn_decoder(pyramid: Pyramid, *, pyramid_filters: int = 256, filters: int = 
         for step in range(1, max(stride.bit_length() - 3, 1) + 1):
             x = conv_bn_relu(x, filters, 3, name=f"{name}_branch{step}")
             if stride > 4:
-                x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_branch{step}_up")(x)
+                x = _enlarge_smoothly(x, 2, name=f"{name}_branch{step}_up")
         branches.append(x)
         sides.insert(0, (4, x))
     return Decoded(layers.Add(name="fpn_sum")(branches), 4, sides)
@@ -150,7 +150,7 @@ def deeplab_v3plus_decoder(pyramid: Pyramid, *, stride: int, filters: int = 256,
         layers.Concatenate(name="aspp_branches")(branches)
     )
     x = normalize_and_rectify(layers.Add(name="aspp_add")([x, whole]), name="aspp")
-    fine = layers.UpSampling2D(stride // 4, interpolation="bilinear", name="decoder_up")(x)
+    fine = _enlarge_smoothly(x, stride // 4, name="decoder_up")
     low = conv_bn_relu(pyramid["P2"], low_filters, 1, name="low")
     y = layers.Concatenate(name="decoder_join")([fine, low])
     for number in (1, 2):
@@ -224,3 +224,8 @@ def normalize_and_rectify(x: keras.KerasTensor, *, name: str, suffix: int | str 
     """Batch normalization and ReLU."""
     x = FusedBatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_bn{suffix}")(x)
     return layers.Activation("relu", name=f"{name}_relu{suffix}")(x)
+
+
+def _enlarge_smoothly(x: keras.KerasTensor, factor: int, *, name: str) -> keras.KerasTensor:
+    """Enlarge by bilinear interpolation, in float32: XLA's gradient is float32 in any case and fits no other."""
+    return layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name=name)(x)

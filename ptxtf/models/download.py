@@ -69,6 +69,7 @@ def _opened_alone(part: pathlib.Path) -> Iterator[BinaryIO]:
                 fcntl.flock(file, fcntl.LOCK_EX)
             # who had it may have taken the file away, whose name another one has now, or none
             if part.exists() and part.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                file.seek(0, os.SEEK_END)  # whoever had it may have added to it
                 yield file
                 return
 
@@ -88,6 +89,10 @@ def _download(url: str, file: BinaryIO) -> None:
     except urllib.error.HTTPError as error:
         if error.code != _ALL_THERE:
             raise
+        if error.headers.get("Content-Range", "").rpartition("/")[2] not in ("", "*", str(there)):
+            file.truncate(0)  # of another file, as it is longer
+            file.seek(0)
+            _download(url, file)
         return
     file.flush()
     received = os.fstat(file.fileno()).st_size - there
@@ -103,7 +108,7 @@ def _check(part: pathlib.Path, url: str, checksum: str | None) -> None:
 
 
 def _is_right(path: pathlib.Path, checksum: str | None) -> bool:
-    return checksum is None or _digest(path, checksum) == checksum
+    return checksum is None or _digest(path, checksum) == checksum.lower()
 
 
 def _digest(path: pathlib.Path, checksum: str) -> str:

@@ -7,6 +7,8 @@ place of these, and loads without ptxtf.
 import keras
 import tensorflow as tf
 
+from ptxtf import devices
+
 BATCH_MOMENTUM = 0.9
 """Of moving averages in layers that start untrained. Keras' 0.99 needs some 500 steps to forget its start: on a small
 data set those are many epochs in which validation says nothing."""
@@ -38,6 +40,7 @@ def can_fuse(layer: keras.layers.BatchNormalization, inputs: tf.Tensor | keras.K
     """Return whether `normalize` does for a layer and its inputs."""
     return (
         not (getattr(layer, "renorm", False) or layer.synchronized)  # Keras before 3.13 has no renorm
+        and layer.variable_dtype == "float32"
         and len(inputs.shape) == 4
         and layer.axis in (-1, 3)
         and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES
@@ -99,9 +102,14 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve inputs, float [B, H, W, C], with a kernel, float [h, w, C/groups, filters]."""
-        if self.data_format != "channels_last":
+        if not can_be_in_blocks(self):
             return super().convolution_op(inputs, kernel)
         return convolve_groups(inputs, tf.convert_to_tensor(kernel), self)
+
+
+def can_be_in_blocks(layer: keras.layers.Conv2D) -> bool:
+    """Return whether `convolve_groups` does for a layer; only oneDNN has gradients of convolutions with holes."""
+    return layer.data_format == "channels_last" and (layer.dilation_rate == (1, 1) or devices.has_onednn())
 
 
 def convolve_groups(inputs: tf.Tensor, kernel: tf.Tensor, layer: keras.layers.Conv2D) -> tf.Tensor:

@@ -48,7 +48,14 @@ def rebuild(
             return layer  # a bare operation such as keras.ops.add: nothing to change
         config = layer.get_config()
         config["name"] = names.get(id(layer), layer.name)
-        pairs.append((layer, change(layer, config) if change else type(layer).from_config(config)))
+        try:
+            new = change(layer, config) if change else type(layer).from_config(config)
+        except (TypeError, ValueError) as error:  # Lambda layers, whose code Keras does not run, and others' mistakes
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            raise ValueError(
+                f"{model.name}'s layer {layer.name}: expected one that can be built from its config. Received: {reason}"
+            ) from error
+        pairs.append((layer, new))
         return pairs[-1][1]
 
     copy = keras.models.clone_model(
@@ -62,8 +69,9 @@ def rebuild(
 
 
 def is_functional(layer: keras.Layer) -> bool:
-    """Return whether a layer is a model with a graph that may branch."""
-    return isinstance(layer, keras.Model) and hasattr(layer, "operations") and not isinstance(layer, keras.Sequential)
+    """Return whether a layer is a model that does what its graph says, which may branch."""
+    has_graph = isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    return has_graph and not isinstance(layer, keras.Sequential) and type(layer).call.__module__.startswith("keras.")
 
 
 def finalize(layer: keras.Layer) -> None:

@@ -8,6 +8,7 @@ more heads than that of the mask, a dictionary of them.
 
 import contextlib
 import functools
+import numbers
 import os
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -329,9 +330,10 @@ def freeze(model: keras.Model, *, up_to_stride: int = 32) -> None:
 def _check(
     input_shape: tuple[int | None, int | None, int], heads: Sequence[str], precision: str | None, output_stride: int
 ) -> None:
-    if len(input_shape) != 3 or input_shape[-1] not in (1, 3):
+    is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3 and input_shape[-1] in (1, 3)
+    if not is_shape or not all(size is None or _is_count(size) for size in input_shape[:2]):
         raise ValueError(f"expected input_shape (height, width, 1 or 3). Received: input_shape={input_shape}")
-    if "mask" not in heads or not set(heads) <= set(HEADS):
+    if not isinstance(heads, Sequence) or "mask" not in heads or not all(head in HEADS for head in heads):
         raise ValueError(f"expected heads of {', '.join(HEADS)}, mask among them. Received: heads={heads}")
     if precision is not None:
         _check_choice("precision", precision, PRECISIONS)
@@ -348,14 +350,19 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def _check_filters(decoder_filters: Sequence[int]) -> None:
     count = len(STRIDES)
-    if len(decoder_filters) != count or min(decoder_filters) < 1:
+    is_sequence = isinstance(decoder_filters, Sequence) and len(decoder_filters) == count
+    if not is_sequence or not all(map(_is_count, decoder_filters)):
         raise ValueError(f"expected {count} decoder_filters of at least 1. Received: decoder_filters={decoder_filters}")
 
 
 def _check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
-        if number < 1:
+        if not _is_count(number):
             raise ValueError(f"expected {name} of at least 1. Received: {name}={number}")
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, numbers.Integral) and int(number) >= 1
 
 
 @contextlib.contextmanager

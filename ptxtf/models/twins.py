@@ -21,7 +21,14 @@ from ptxtf.models.convolution import (
     has_quicker_gradients,
     sum_by_case,
 )
-from ptxtf.models.layers import FusedBatchNormalization, GroupedConv2D, can_fuse, convolve_groups, normalize
+from ptxtf.models.layers import (
+    FusedBatchNormalization,
+    GroupedConv2D,
+    can_be_in_blocks,
+    can_fuse,
+    convolve_groups,
+    normalize,
+)
 from ptxtf.models.rebuild import is_functional
 
 # These and none derived from them, which may compute anything.
@@ -48,6 +55,8 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
         >>> predict = twin(model, training=False, fixed=True)
         >>> logits = predict(images, training=False)
     """
+    if training and fixed:
+        raise ValueError("expected a model that is to train, or that is fixed. Received: training=True, fixed=True")
     if not is_functional(model):
         return model
     plain = keras.Model(model.input, model.output, name=model.name)  # without what it was compiled with
@@ -87,7 +96,9 @@ class _Rewriting:
                 self._twins[id(layer)] = twin(layer, training=self._training, fixed=self._fixed)
             return self._twins[id(layer)](*arguments, **options)
         outputs = layer(*arguments, **options)
-        inputs: Any = arguments[0] if arguments else None
+        if not arguments or getattr(layer, "activity_regularizer", None) is not None:
+            return outputs
+        inputs: Any = arguments[0]
         if _enlarges(layer):
             self._parts[outputs] = [_Part(outputs) if _is_half(layer) else _Part(inputs, enlarged=True)]
         elif _joins(layer) and any(one in self._parts for one in inputs):
@@ -114,7 +125,7 @@ class _Rewriting:
             return True
         if self._training and _has_border(layer):
             return has_quicker_gradients(layer.kernel.shape[2], layer.compute_dtype)
-        return type(layer) is layers.Conv2D and layer.groups > 1
+        return type(layer) is layers.Conv2D and layer.groups > 1 and can_be_in_blocks(layer)
 
     def _see_normalization(
         self,
@@ -125,7 +136,8 @@ class _Rewriting:
     ) -> keras.KerasTensor:
         if inputs in self._convolved and not self._training and not options.get("training"):
             convolution, parts = self._convolved[inputs]
-            if convolution.activation is keras.activations.linear:
+            is_alike = convolution.dtype_policy.name == layer.dtype_policy.name
+            if is_alike and convolution.activation is keras.activations.linear:
                 return self._convolve(convolution, parts, layer)
         if type(layer) is layers.BatchNormalization and can_fuse(layer, inputs) and options.get("mask") is None:
             return _Normalization(layer, name=self._name(layer))(inputs, training=options.get("training"))
@@ -145,7 +157,8 @@ class _Rewriting:
 
 
 def _enlarges(layer: keras.Layer) -> bool:
-    return type(layer) is layers.UpSampling2D and layer.size == (2, 2) and layer.interpolation == "nearest"
+    is_plain = type(layer) is layers.UpSampling2D and layer.data_format == "channels_last"
+    return is_plain and layer.size == (2, 2) and layer.interpolation == "nearest"
 
 
 def _joins(layer: keras.Layer) -> bool:
@@ -153,7 +166,7 @@ def _joins(layer: keras.Layer) -> bool:
 
 
 def _convolves(layer: keras.Layer) -> bool:
-    return type(layer) in _CONVOLUTIONS and layer.data_format == "channels_last" and layer.activity_regularizer is None
+    return type(layer) in _CONVOLUTIONS and layer.data_format == "channels_last"
 
 
 def _has_border(layer: layers.Conv2D) -> bool:
@@ -255,7 +268,7 @@ class _Convolution(keras.Layer):
             return convolve(features, kernel)
         if training and _is_half(self.convolution) and _is_of_pixels(self.convolution):
             return convolve_pixels(features, kernel)
-        if self.convolution.groups > 1:
+        if self.convolution.groups > 1 and can_be_in_blocks(self.convolution):
             return convolve_groups(features, kernel, self.convolution)
         return self.convolution.convolution_op(features, kernel)
 

@@ -4,6 +4,7 @@ Flows in: a Keras-3 `.weights.h5` file, or a legacy `.h5` file as keras.applicat
 changed in place, or one InputError that names the file and what does not fit; nothing has been changed then.
 """
 
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
@@ -33,7 +34,10 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
     """
     path = files.path(path)
     if not path.is_file():
-        raise InputError(f"weights file {path}: expected a file of encoder weights. Received: no such file")
+        raise InputError(
+            f"weights file {path}: expected a file of encoder weights; weights=None (--weights=none) starts from "
+            "random ones. Received: no such file"
+        )
     with files.local(path) as local:
         try:
             with h5py.File(local, "r") as file:
@@ -50,6 +54,8 @@ def is_saved_model(weights: files.Name) -> bool:
     """Return whether weights are to come from a whole model: a .keras file, or the folder of a training run."""
     if weights == "imagenet":  # whatever is called so
         return False
+    if not isinstance(weights, str | os.PathLike | files.Remote):
+        raise InputError(f"expected weights: imagenet, None, a file or a folder. Received: {weights!r}")
     if weights == "":  # which would be the current folder
         raise InputError("expected weights: imagenet, None (--weights=none), a file or a folder. Received: ''")
     path = files.path(weights)

@@ -58,7 +58,7 @@ def train(
     begun = rundir.newest_checkpoint(run_dir)
     # run.flags tells what "as stored" and "auto" were
     inputs = dataclasses.replace(inputs, image_size=source.split.image_size)
-    if network.precision == "auto":
+    if chosen := network.precision == "auto":
         network = dataclasses.replace(network, precision=_choose_precision(run_dir, begun=bool(begun)))
     settings = rundir.Settings(inputs, preprocessing, network, training)
     steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
@@ -83,6 +83,8 @@ def train(
         functions = steps.build(
             model, logits_of, _loss(training), optimizer, augment=source.augment, batch_size=inputs.batch_size, xla=xla
         )
+    if chosen:
+        print(f"{run_dir}: --precision={network.precision}, {'as it was begun' if begun else 'as this machine has it'}")
     if begun:
         state.restore(begun, epochs=training.epochs)
         print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
@@ -113,9 +115,7 @@ def _choose_precision(run_dir: files.Path, *, begun: bool) -> Precision:
     """Return the precision that a run was begun with, or that is right for this machine."""
     if begun:
         return rundir.read_flags(run_dir).network.precision
-    precision = forward.choose_precision("auto")
-    print(f"{run_dir}: --precision={precision}, as this machine computes soonest")
-    return precision
+    return forward.choose_precision("auto")
 
 
 def _val_split(inputs: InputConfig) -> Split | None:

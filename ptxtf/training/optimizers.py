@@ -42,7 +42,7 @@ class Adam(keras.optimizers.Adam):
         encoder_rate: float = 1.0,
         **options: Any,
     ) -> None:
-        if encoder_rate <= 0:
+        if not encoder_rate > 0:  # nor nan
             raise ValueError(f"expected encoder_rate above 0. Received: encoder_rate={encoder_rate}")
         if options.get("amsgrad"):
             raise ValueError("expected amsgrad=False, as the fused operation has none of it. Received: amsgrad=True")
@@ -58,9 +58,9 @@ class Adam(keras.optimizers.Adam):
         self._scalars = {
             "beta1_power": self.beta_1**step,
             "beta2_power": self.beta_2**step,
-            "beta1": tf.constant(self.beta_1),
-            "beta2": tf.constant(self.beta_2),
-            "epsilon": tf.constant(self.epsilon),
+            "beta1": tf.constant(self.beta_1, tf.float32),
+            "beta2": tf.constant(self.beta_2, tf.float32),
+            "epsilon": tf.constant(self.epsilon, tf.float32),
         }
         super().apply(grads, trainable_variables)
 
@@ -69,6 +69,9 @@ class Adam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         if id(self._trainable_variables[index]) in self._of_encoder:
             learning_rate = learning_rate * self._encoder_rate
+        if variable.dtype != tf.float32:
+            super().update_step(gradient, variable, learning_rate)
+            return
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,

@@ -1,6 +1,7 @@
 """Downloads from a server of the test's own: whole, interrupted and resumed, damaged, impossible."""
 
 import concurrent.futures
+import fcntl
 import hashlib
 import http.server
 import threading
@@ -42,7 +43,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path != "/weights.h5":
             self.send_error(404)
         elif start >= len(CONTENT):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.end_headers()
         else:
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(CONTENT) - start))
@@ -107,6 +110,47 @@ def test_two_that_want_it_at_once_fetch_it_once(server):
     assert first.result().read_bytes() == CONTENT
     assert server.asked == [None]
     assert [file.name for file in first.result().parent.iterdir()] == ["weights.h5"]
+
+
+def hold(part):
+    """Open and lock a part as another process would, until it is let go; return what lets go of it."""
+    holder = part.open("ab")
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    return holder
+
+
+@pytest.mark.parametrize("checksum", [MD5, MD5.upper(), None])
+def test_what_another_process_got_before_it_died_counts(server, tmp_path, checksum):
+    part = tmp_path / "keras" / "models" / "weights.h5.part"
+    part.parent.mkdir(parents=True)
+    holder = hold(part)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fetch, server.url, checksum=checksum)
+        time.sleep(0.3)  # it has opened the file by now, which was empty
+        holder.write(CONTENT[:100_000])
+        holder.close()
+        assert waiting.result().read_bytes() == CONTENT
+    assert server.asked == ["bytes=100000-"]
+
+
+def test_a_part_that_another_process_took_away_is_begun_anew(server, tmp_path):
+    part = tmp_path / "keras" / "models" / "weights.h5.part"
+    part.parent.mkdir(parents=True)
+    holder = hold(part)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fetch, server.url, checksum=MD5)
+        time.sleep(0.3)
+        part.unlink()
+        holder.close()
+        assert waiting.result().read_bytes() == CONTENT
+    assert [file.name for file in part.parent.iterdir()] == ["weights.h5"]
+
+
+def test_a_part_longer_than_the_file_is_another_file_s(server, tmp_path):
+    part = tmp_path / "keras" / "models" / "weights.h5.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(len(CONTENT) + 1))
+    assert fetch(server.url, checksum=None).read_bytes() == CONTENT
 
 
 def test_a_damaged_file_is_fetched_anew_and_another_one_refused(server, tmp_path):

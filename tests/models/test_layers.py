@@ -1,4 +1,7 @@
 import inspect
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -229,3 +232,27 @@ def test_a_saved_model_holds_keras_own_layers(tmp_path):
     assert again.get_layer("bn").get_config() == model.get_layer("bn").get_config()
     inputs = random_images(2, 5, 9, 2)
     np.testing.assert_allclose(again(inputs), model(inputs), atol=1e-6)
+
+
+GROUPS_WITH_HOLES = """
+import numpy as np, tensorflow as tf, keras
+from ptxtf.models.layers import GroupedConv2D
+images = tf.constant(np.random.default_rng(0).normal(size=(2, 9, 9, 8)), tf.float32)
+options = dict(filters=8, kernel_size=3, groups=4, dilation_rate=2, padding="same")
+theirs, ours = keras.layers.Conv2D(**options), GroupedConv2D(**options)
+found = []
+for layer in (theirs, ours):
+    layer.build(images.shape)
+    layer.set_weights(theirs.get_weights())
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(images) ** 2)
+    found.append(tape.gradient(loss, layer.trainable_variables)[0].numpy())
+np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-3)
+"""
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_groups_with_holes_train_with_and_without_onednn(onednn):
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn}
+    done = subprocess.run([sys.executable, "-c", GROUPS_WITH_HOLES], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-1000:]

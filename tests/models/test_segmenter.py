@@ -198,6 +198,19 @@ def test_precision_is_that_of_the_layers_and_logits_stay_float32(precision):
     assert np.abs(logits - exact).mean() < tolerance
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_policies_without_float32_work_as_keras_layers_do(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = unet("tiny", weights=None, decoder_filters=FEW)
+    finally:
+        keras.config.set_dtype_policy(before)
+    logits = model(random_images(1, 32, 32, 1), training=True)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+
+
 def test_the_global_policy_holds_by_default_and_survives_an_error():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -362,6 +375,14 @@ def test_imagenet_weights_that_do_not_exist():
             r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=\(64, 64\)",
         ),
         ({"input_shape": (64, 64, 2)}, r"Received: input_shape=\(64, 64, 2\)"),
+        ({"input_shape": 64}, r"expected input_shape \(height, width, 1 or 3\)\. Received: input_shape=64"),
+        ({"input_shape": (0, 64, 1)}, r"expected input_shape .*Received: input_shape=\(0, 64, 1\)"),
+        ({"input_shape": (64.5, 64, 1)}, r"expected input_shape .*Received: input_shape=\(64\.5, 64, 1\)"),
+        ({"heads": None}, r"expected heads of mask, .*Received: heads=None"),
+        ({"heads": (["mask"], "mask")}, r"expected heads of mask, .*Received: heads=\(\['mask'\], 'mask'\)"),
+        ({"decoder_filters": 64}, r"expected 5 decoder_filters .*Received: decoder_filters=64"),
+        ({"decoder_filters": (8.5,) * 5}, r"expected 5 decoder_filters .*Received: decoder_filters=\(8\.5, "),
+        ({"weights": 3}, r"expected weights: imagenet, None, a file or a folder\. Received: 3"),
         ({"decoder_filters": (8, 8)}, r"expected 5 decoder_filters of at least 1\. Received: decoder_filters=\(8, 8\)"),
         ({"precision": "float16"}, r"expected precision of float32, .*Received: precision='float16'"),
         ({"precision": "half"}, r"^expected precision of float32, .*Received: precision='half'"),

@@ -169,6 +169,24 @@ def test_what_cannot_be_tapped_is_one_clear_line(backbone, match):
         unet(backbone, decoder_filters=FEW)
 
 
+class Nameless(keras.layers.Layer):
+    """A layer that its own config does not build again."""
+
+    def __init__(self, factor):
+        super().__init__(name="nameless")
+        self.factor = factor
+
+    def call(self, inputs):
+        return self.factor * inputs
+
+
+def test_a_layer_that_cannot_be_built_again_is_named():
+    whole = stages()
+    backbone = keras.Model(whole.input, Nameless(2)(whole.output), name="odd")
+    with pytest.raises(ValueError, match=r"layer nameless: expected one that can be built from its config\. Received"):
+        unet(backbone, decoder_filters=FEW)
+
+
 def test_a_backbone_for_grey_images_takes_no_colours():
     with pytest.raises(ValueError, match=r"stages: expected images of 3 channels\. Received: channels=1"):
         unet(stages(channels=1), decoder_filters=FEW, input_shape=(None, None, 3))

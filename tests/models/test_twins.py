@@ -196,6 +196,73 @@ def test_what_a_layer_adds_to_the_loss_stays():
     assert float(made.losses[0]) == pytest.approx(0.01 * np.square(outputs).sum() / len(inputs), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: keras.layers.BatchNormalization(activity_regularizer="l2"),
+        lambda: keras.layers.UpSampling2D(2, activity_regularizer="l2"),
+    ],
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_what_other_layers_add_to_the_loss_stays(layer, training):
+    images = keras.Input((None, None, 4))
+    x = layer()(keras.layers.Conv2D(4, 3, padding="same")(images))
+    model = settled(keras.Model(images, keras.layers.Conv2D(3, 3, padding="same")(x)))
+    made = twin(model, training=training)
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    before = model.get_weights()
+    model(inputs, training=training)
+    model.set_weights(before)
+    made(inputs, training=training)
+    assert float(made.losses[0]) == pytest.approx(float(model.losses[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_called_by_keyword_are_left(training):
+    images = keras.Input((None, None, 4))
+    x = keras.layers.UpSampling2D()(inputs=images)
+    x = keras.layers.Conv2D(4, 3, padding="same", groups=2)(inputs=keras.layers.Conv2D(4, 3, padding="same")(x))
+    model = settled(keras.Model(images, keras.layers.BatchNormalization()(inputs=x)))
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    expected = model(inputs, training=False)
+    assert_close(twin(model, training=training)(inputs, training=False), expected, 1e-5)
+
+
+class Doubling(keras.Model):
+    """A model with a graph that does more than the graph says."""
+
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+def test_a_model_with_a_call_of_its_own_is_left():
+    inner = keras.Input((None, None, 4))
+    x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.UpSampling2D(2)(inner))
+    doubling = Doubling(inner, x)
+    assert twin(doubling, training=False) is doubling
+    images = keras.Input((None, None, 4))
+    outer = keras.Model(images, doubling(keras.layers.ReLU()(images)))
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    assert_close(twin(outer, training=False)(inputs), outer(inputs), 1e-5)
+
+
+@pytest.mark.parametrize(("first", "second"), [("mixed_bfloat16", "float32"), ("float32", "mixed_bfloat16")])
+def test_a_normalization_of_another_precision_is_not_folded(first, second):
+    images = keras.Input((None, None, 4))
+    x = keras.layers.Conv2D(4, 3, padding="same", dtype=first)(images)
+    model = settled(keras.Model(images, keras.layers.BatchNormalization(dtype=second)(x)))
+    inputs = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    expected = model(inputs, training=False)
+    found = twin(model, training=False)(inputs, training=False)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(tf.cast(found, tf.float32), tf.cast(expected, tf.float32), atol=0.02)
+
+
+def test_a_twin_is_to_train_or_fixed():
+    with pytest.raises(ValueError, match=r"expected a model that is to train, or that is fixed\. Received: "):
+        twin(models.unet("tiny", weights=None), training=True, fixed=True)
+
+
 def test_a_model_that_is_not_functional_is_given_back():
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
     assert twin(model, training=True) is model

@@ -60,6 +60,26 @@ def test_amsgrad_is_refused():
         Adam(0.1, amsgrad=True)
 
 
-def test_a_rate_of_0_is_refused():
-    with pytest.raises(ValueError, match=r"expected encoder_rate above 0\. Received: encoder_rate=0"):
-        Adam(0.1, encoder_variables=[], encoder_rate=0)
+@pytest.mark.parametrize("options", [{"beta_1": 0}, {"epsilon": 0}, {"beta_2": 0}], ids=str)
+def test_whole_numbers_are_numbers(options):
+    ours, theirs = keras.Variable([1.0, -3.0], name="ours"), keras.Variable([1.0, -3.0], name="theirs")
+    for optimizer, variable in ((Adam(0.1, **options), ours), (keras.optimizers.Adam(0.1, **options), theirs)):
+        for gradient in ([0.5, -2.0], [1.0, 3.0]):
+            optimizer.apply([tf.constant(gradient)], [variable])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_variables_of_other_precision_take_keras_own_step():
+    exact, ours = (keras.Variable([1.0, -3.0], dtype=dtype) for dtype in ("float32", "float64"))
+    for variable in (exact, ours):
+        optimizer = Adam(0.1)
+        for gradient in ([0.5, -2.0], [1.0, 3.0]):
+            optimizer.apply([tf.constant(gradient, variable.dtype)], [variable])
+    assert ours.dtype == "float64"
+    np.testing.assert_allclose(ours, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, float("nan")])
+def test_rates_not_above_0_are_refused(rate):
+    with pytest.raises(ValueError, match=r"expected encoder_rate above 0\. Received: encoder_rate="):
+        Adam(0.1, encoder_variables=[], encoder_rate=rate)
