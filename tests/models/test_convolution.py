@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf.models.convolution import convolve, convolve_by_case, sum_by_case
+from ptxtf import devices
+from ptxtf.models.convolution import convolve, convolve_by_case, convolve_pixels, sum_by_case
 
 SIZES = [(1, 1, 1), (2, 3, 5), (1, 8, 8), (3, 7, 2)]
 
@@ -54,6 +55,21 @@ def test_convolution_and_its_gradients_are_tensorflow_s(shape, size, channels, f
 @pytest.mark.parametrize("shape", SIZES)
 def test_convolution_of_the_enlarged_map_is_that_of_a_map_enlarged(shape, channels, filters):
     assert_same(convolve_enlarged, plain_enlarged, draw([*shape, channels]), draw([3, 3, channels, filters]))
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(64, 3), (4, 5)])
+@pytest.mark.parametrize("shape", SIZES)
+def test_products_of_pixels_are_a_convolution_of_1_x_1(shape, channels, filters):
+    def convolution(images, kernel):
+        return tf.nn.conv2d(images, kernel, 1, "VALID")
+
+    assert_same(convolve_pixels, convolution, draw([*shape, channels]), draw([1, 1, channels, filters]))
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+def test_either_way_to_the_gradients_of_3_x_3(monkeypatch, avx512):
+    monkeypatch.setattr(devices, "has_avx512", lambda: avx512)
+    assert_same(convolve, plain, draw([2, 5, 6, 64]), draw([3, 3, 64, 8]))
 
 
 def test_an_enlarged_pixel_by_hand():
