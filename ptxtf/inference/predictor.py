@@ -77,5 +77,5 @@ def load_model(path: files.Path) -> keras.Model:
             return keras.saving.load_model(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise InputError(
-            f"{path}: expected a model saved by ptxtf.train. Received: {str(error).splitlines()[0]}"
+            f"{path}: expected a model saved by ptxtf.train. Received: {(str(error).splitlines() or [type(error).__name__])[0]}"
         ) from None
