@@ -24,3 +24,8 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(value).lower(), choices, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; of one without any, its kind."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

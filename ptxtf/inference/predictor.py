@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ptxtf import files, forward, rundir
 from ptxtf.data import example
-from ptxtf.errors import InputError
+from ptxtf.errors import InputError, first_line
 
 
 class Predictor:
@@ -76,6 +76,4 @@ def load_model(path: files.Path) -> keras.Model:
         with files.local(path) as file:
             return keras.saving.load_model(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{path}: expected a model saved by ptxtf.train. Received: {(str(error).splitlines() or [type(error).__name__])[0]}"
-        ) from None
+        raise InputError(f"{path}: expected a model saved by ptxtf.train. Received: {first_line(error)}") from None

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from ptxtf import files, rundir
-from ptxtf.errors import InputError
+from ptxtf.errors import InputError, first_line
 
 
 class RunState:
@@ -49,7 +49,7 @@ class RunState:
             self._manager.checkpoint.restore(str(path)).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise InputError(
-                f"{path}: expected a whole checkpoint of this network. Received: {(str(error).splitlines() or [type(error).__name__])[0]}"
+                f"{path}: expected a whole checkpoint of this network. Received: {first_line(error)}"
             ) from None
         if self.epoch > epochs:
             raise InputError(
