@@ -106,8 +106,7 @@ def test_looking_before_converting_needs_no_radiographs(tmp_path):
 
 
 def test_training_prints_a_line_per_epoch(way):
-    chosen, *lines = way[1]["train"].stdout.splitlines()
-    assert re.search(r": --precision=(float32|mixed_bfloat16|mixed_float16), as this machine has it$", chosen)
+    lines = way[1]["train"].stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:-1]] == ["epoch 1/2", "epoch 2/2"]
 
 

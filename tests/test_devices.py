@@ -40,15 +40,20 @@ def test_precision_is_what_the_device_computes_in(monkeypatch, machine, precisio
 
 
 @pytest.mark.parametrize(
-    ("flags", "avx512", "bfloat16"),
+    ("flags", "onednn", "avx512", "bfloat16"),
     [
-        ("flags : fpu sse avx avx2 fma", False, False),
-        ("flags : avx2 avx512f avx512bw", True, False),
-        ("flags : avx512f avx512_bf16", True, True),
-        ("Features : fp asimd bf16", False, True),
+        ("flags : fpu sse avx avx2 fma", "1", False, False),
+        ("flags : avx2 avx512f avx512bw", "1", True, False),
+        ("flags : avx512f avx512_bf16", "1", True, True),
+        ("flags : avx512f avx512_bf16", "", True, True),
+        ("flags : avx512f avx512_bf16", "0", True, False),
+        ("Features : fp asimd bf16", "1", False, True),
     ],
 )
-def test_features_are_those_that_linux_lists(monkeypatch, tmp_path, flags, avx512, bfloat16):
+def test_features_are_those_that_linux_lists(monkeypatch, tmp_path, flags, onednn, avx512, bfloat16):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if onednn:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
     listed = tmp_path / "cpuinfo"
     listed.write_text(f"processor : 0\n{flags}\n")
     monkeypatch.setattr(devices, "_CPUINFO", listed)

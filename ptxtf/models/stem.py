@@ -60,7 +60,8 @@ def fold(model: keras.Model, scaling: Scaling) -> GreyStem | None:
     tensor, layer = model.input, _only_consumer(model, model.input)
     factors, offsets = (np.array(values[:: -1 if scaling.reverse_channels else 1]) for values in scaling[:2])
     while isinstance(layer, POINTWISE):
-        exact = rebuild(keras.Model(layer.input, layer.output), _in_float32)  # whatever precision it was built in
+        # whatever precision and size it was built in
+        exact = rebuild(keras.Model(layer.input, layer.output), _in_float32, inputs=keras.Input((None, None, 3)))
         at_zero, at_one = (
             np.reshape(exact(values.reshape(1, 1, 1, -1)), -1) for values in (offsets, offsets + factors)
         )

@@ -176,7 +176,9 @@ def test_a_model_is_a_file_or_a_folder_but_imagenet_is_a_name(tmp_path, monkeypa
 
 
 def test_what_is_no_weight_file_is_refused(tmp_path):
-    assert_refuses(tmp_path / "none.h5", r"expected a file of encoder weights\. Received: no such file")
+    assert_refuses(
+        tmp_path / "none.h5", r"expected a file of encoder weights; .*--weights=none.*Received: no such file"
+    )
     (tmp_path / "text.h5").write_text("hello")
     assert_refuses(tmp_path / "text.h5", "expected an HDF5 file of weights")
     with h5py.File(tmp_path / "empty.h5", "w"):
