@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf import models
+from ptxtf import devices, models
 from ptxtf.models import twin
 
 # NumPy's word to TensorFlow's variables, when a model is saved.
@@ -63,8 +63,10 @@ def same_for(decoder, backbone, *, tolerance=2e-5, **options):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("avx512", [False, True])
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda one: one.__name__)
-def test_a_twin_gives_what_its_model_gives(decoder):
+def test_a_twin_gives_what_its_model_gives(monkeypatch, decoder, avx512):
+    monkeypatch.setattr(devices, "has_avx512", lambda: avx512)  # which decides how gradients are found
     same_for(decoder, "tiny")
 
 
