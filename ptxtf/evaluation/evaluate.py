@@ -106,10 +106,8 @@ def _predict(
     cases = dataset.as_numpy_iterator()
     with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
         while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
-            filler = [np.zeros_like(group[0]["image"])] * (batch_size - len(group))  # one shape, one compiled program
-            probabilities = predictor(np.stack([case["image"] for case in group] + filler))
-            for case, single in zip(group, probabilities, strict=False):
-                yield case, tf.image.resize(single, case["mask"].shape, method="bilinear").numpy()[..., 0]
+            images, sizes = [case["image"] for case in group], [case["mask"].shape for case in group]
+            yield from zip(group, predictor.one_by_one(images, sizes, batch_size=batch_size), strict=True)
             bar.update(len(group))
 
 

@@ -5,7 +5,10 @@
 Sizes that differ from the network's are resized to it and back.
 """
 
+from collections.abc import Iterator, Sequence
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, forward, rundir
@@ -64,6 +67,22 @@ class Predictor:
             return tf.sigmoid(self._logits(images))
         probabilities = tf.sigmoid(self._logits(example.resize(images, size)))
         return tf.image.resize(probabilities, original, method="bilinear")
+
+    def one_by_one(
+        self, images: Sequence[tf.Tensor], sizes: Sequence[tuple[int, int]], *, batch_size: int
+    ) -> Iterator[np.ndarray]:
+        """Yield the probabilities of one image after another, float32 [H, W].
+
+        Args:
+            images: uint8 [image_size, image_size, 1], up to batch_size of them. The batch is filled up, so that one
+                compiled program serves all.
+            sizes: height and width of each result in pixels.
+            batch_size: images that are computed together.
+        """
+        filled = [tf.convert_to_tensor(image) for image in images]  # of NumPy's arrays tf.stack makes int32
+        filled += [tf.zeros_like(filled[0])] * (batch_size - len(images))
+        for probabilities, size in zip(self(tf.stack(filled)), sizes, strict=False):
+            yield tf.image.resize(probabilities, size, method="bilinear").numpy()[..., 0]
 
 
 def load_model(path: files.Path) -> keras.Model:

@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from ptxtf import files, pictures
@@ -113,15 +112,10 @@ def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:
 
 
 def _probabilities(predictor: Predictor, group: Sequence[_Film], batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the probabilities of one radiograph after another, float32 [H, W].
-
-    What they are computed of has one size, and batches are filled up, so that one compiled program serves all.
-    """
+    """Return the probabilities of one radiograph after another, float32 [H, W]."""
     size = (predictor.image_size, predictor.image_size)
-    images = [example.resize(film.pixels[np.newaxis, ..., np.newaxis], size) for film in group]
-    images += [tf.zeros_like(images[0])] * (batch_size - len(group))
-    for film, probabilities in zip(group, predictor(tf.concat(images, axis=0)), strict=False):
-        yield tf.image.resize(probabilities, film.pixels.shape, method="bilinear").numpy()[..., 0]
+    images = [example.resize(film.pixels[np.newaxis, ..., np.newaxis], size)[0] for film in group]
+    return predictor.one_by_one(images, [film.pixels.shape for film in group], batch_size=batch_size)
 
 
 def _write_pictures(directory: files.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:
