@@ -5,11 +5,19 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 
 from ptxtf.config import ConvertConfig
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Let networks begin with the same random weights in each run of the tests."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(20240607)
 
 
 @pytest.fixture(scope="session")

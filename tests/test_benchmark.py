@@ -59,7 +59,7 @@ def test_a_table_has_its_lines_and_the_file_has_the_table(what, tmp_path):
     shown = [[f["name"], f"{f['median']:.3f}", f"{f['min']:.3f}", f"{f['ratio']:.2f}"] for f in timed]
     assert [list(line) for line in lines] == shown
     assert written["settings"]["image_size"] == 64
-    assert written["versions"]["tensorflow"] == tf.__version__
+    assert written["versions"]["here"]["tensorflow"] == tf.__version__
     assert written["machine"]["cpu"] in done.stdout
     assert str(saved) in done.stdout
     if what == "clahe":
@@ -83,7 +83,9 @@ def test_networks_train_and_predict_in_processes_of_their_own(tmp_path):
     assert done.returncode == 0, done.stderr
     assert [name for name, *_ in LINE.findall(done.stdout)].count("ptxtf, float32") == 2  # a step, a prediction
     assert "segmentation_models: expected a network that runs. Received: nothing, skipped" in done.stdout
-    figures = {figure["name"]: figure for figure in json.loads(saved.read_text())["figures"]}
+    written = json.loads(saved.read_text())
+    assert written["versions"]["ptxtf, float32"]["tensorflow"] == tf.__version__
+    figures = {figure["name"]: figure for figure in written["figures"]}
     assert 0.1 < figures["ptxtf, float32: peak memory"]["median"] < 16
     assert figures["ptxtf, float32: from start to the first"]["median"] > 1
 

@@ -7,13 +7,13 @@ Sizes that differ from the network's are resized to it and back.
 
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, forward, rundir
 from ptxtf.data import example
-from ptxtf.errors import InputError, first_line
+from ptxtf.errors import InputError
+from ptxtf.models.weights import load_model
 
 
 class Predictor:
@@ -83,16 +83,3 @@ class Predictor:
         filled += [tf.zeros_like(filled[0])] * (batch_size - len(images))
         for probabilities, size in zip(self(tf.stack(filled)), sizes, strict=False):
             yield tf.image.resize(probabilities, size, method="bilinear").numpy()[..., 0]
-
-
-def load_model(path: files.Path) -> keras.Model:
-    """Load model.keras.
-
-    Raises:
-        InputError: not a Keras model, or one with layers that this version does not know.
-    """
-    try:
-        with files.local(path) as file:
-            return keras.saving.load_model(file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(f"{path}: expected a model saved by ptxtf.train. Received: {first_line(error)}") from None

@@ -46,6 +46,11 @@ class EncoderOptions:
     input_scaling: str | None = None
     output_stride: int = 32
 
+    @property
+    def from_model(self) -> bool:
+        """Whether the weights are those of another model's encoder, which the encoder takes once it is cut."""
+        return is_saved_model(self.weights)
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
@@ -76,7 +81,7 @@ def named_encoder(name: str, options: EncoderOptions) -> Encoder:
         )
     row = BACKBONES[name]
     model = row.build()
-    if options.weights is not None and not is_saved_model(options.weights):
+    if options.weights is not None and not options.from_model:
         path = _imagenet_file(name, row) if options.weights == "imagenet" else options.weights
         load_weights(model, path, by_name=row.imagenet is not None and row.imagenet.by_name)
     pyramid = {level(stride): model.get_layer(tap).output for stride, tap in zip(row.strides, row.taps, strict=True)}
@@ -94,7 +99,7 @@ def encoder_of(model: keras.Model, options: EncoderOptions) -> Encoder:
         InputError: the weights do not fit.
     """
     taps.check(model)
-    if options.weights not in (None, "imagenet") and not is_saved_model(options.weights):
+    if options.weights not in (None, "imagenet") and not options.from_model:
         load_weights(model, options.weights)
     inputs, by_stride = taps.find(model)
     strides = tuple(stride for stride in STRIDES if stride in by_stride)
@@ -159,6 +164,6 @@ def _cut(
             f"backbone {model.name}: expected strides of plain layers, to be taken away for output_stride=16. "
             "Received: others"
         )
-    if options.weights is not None and is_saved_model(options.weights):
+    if options.weights is not None and options.from_model:
         load_encoder(encoder, options.weights, feed=feed)
     return Encoder(encoder, feed, centre)

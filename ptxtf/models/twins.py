@@ -64,6 +64,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
         plain, clone_function=lambda layer: layer, call_function=_Rewriting(training, fixed)
     )
     made.dtype_policy = model.dtype_policy
+    made.output_names = model.output_names  # of layers that may have other ones in their place
     return made
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ptxtf import files
-from ptxtf.errors import InputError
+from ptxtf.errors import InputError, first_line
 from ptxtf.models.rebuild import finalize
 
 
@@ -50,9 +50,9 @@ def load_weights(model: keras.Model, path: files.Name, *, by_name: bool = False)
             _load_keras3(model, local, named=path)
 
 
-def is_saved_model(weights: files.Name) -> bool:
+def is_saved_model(weights: files.Name | None) -> bool:
     """Return whether weights are to come from a whole model: a .keras file, or the folder of a training run."""
-    if weights == "imagenet":  # whatever is called so
+    if weights in (None, "imagenet"):  # whatever is called so
         return False
     if not isinstance(weights, str | os.PathLike | files.Remote):
         raise InputError(f"expected weights: imagenet, None, a file or a folder. Received: {weights!r}")
@@ -60,6 +60,22 @@ def is_saved_model(weights: files.Name) -> bool:
         raise InputError("expected weights: imagenet, None (--weights=none), a file or a folder. Received: ''")
     path = files.path(weights)
     return path.suffix == ".keras" or path.is_dir()
+
+
+def load_model(path: files.Name) -> keras.Model:
+    """Load a saved model (.keras), without what it was compiled with.
+
+    Raises:
+        InputError: no such file, no saved model, or one with layers that this version does not know.
+    """
+    path = files.path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a saved model. Received: no such file")
+    try:
+        with files.local(path) as local:
+            return keras.saving.load_model(local, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InputError(f"{path}: expected a saved model. Received: {first_line(error)}") from error
 
 
 def load_encoder(
@@ -78,14 +94,11 @@ def load_encoder(
     path = files.path(path)
     if path.is_dir():
         path = path / "model.keras"
-    if not path.is_file():
-        raise InputError(f"weights {path}: expected a saved model. Received: no such file")
+    model = load_model(path)
     try:
-        with files.local(path) as local:
-            model = keras.saving.load_model(local, compile=False)
         other, scale = model.get_layer("encoder"), model.get_layer("scale")
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(f"weights {path}: expected a model of ptxtf.models. Received: {_one_line(error)}") from error
+    except ValueError as error:
+        raise InputError(f"weights {path}: expected a model of ptxtf.models. Received: {first_line(error)}") from error
     theirs = {layer.name: layer for layer in other.layers if layer.weights}
     ours = {layer.name: layer for layer in encoder.layers if layer.weights}
     differing = [
@@ -230,7 +243,3 @@ def _saved_shapes(path: pathlib.Path) -> dict[str, dict[str, tuple[int, ...]]]:
     with h5py.File(path, "r") as file:
         file.visititems(note)
     return shapes
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

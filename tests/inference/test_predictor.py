@@ -131,5 +131,5 @@ def test_an_unfinished_run_is_one_clear_line(tmp_path):
 def test_a_spoiled_model_is_one_clear_line(tmp_path):
     (tmp_path / "run.flags").write_text("--records_dir=r\n--run_dir=d\n")
     (tmp_path / "model.keras").write_bytes(b"no model")
-    with pytest.raises(InputError, match=r"model\.keras: expected a model saved by ptxtf\.train\. Received: "):
+    with pytest.raises(InputError, match=r"model\.keras: expected a saved model\. Received: "):
         Predictor.load(tmp_path)

@@ -13,7 +13,7 @@ from ptxtf import config, devices, preprocess, rundir
 from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
-from ptxtf.inference.predictor import load_model
+from ptxtf.models.weights import load_model
 from ptxtf.training import history, loop, losses, metrics, steps
 
 pytestmark = pytest.mark.filterwarnings(

@@ -5,7 +5,6 @@ Each network has a process of its own for either, lest one library's threads and
 
 import contextlib
 import dataclasses
-import functools
 import importlib.util
 import json
 import os
@@ -51,14 +50,17 @@ class _Process:
         self.name = name
         self._process = process
         self._errors = errors
-        self.first_s = self._answer()
+        self.first_s = float(self._answer())
 
-    def ask(self, what: str) -> float:
+    def again(self) -> float:
+        return float(self.ask("again"))
+
+    def ask(self, what: str) -> str:
         with contextlib.suppress(BrokenPipeError):  # there is no answer, then
             print(what, file=_open(self._process.stdin))
         return self._answer()
 
-    def _answer(self) -> float:
+    def _answer(self) -> str:
         line = _open(self._process.stdout).readline()
         if not line:
             self._errors.seek(0)
@@ -67,7 +69,7 @@ class _Process:
             raise _EndedError(
                 self.name, ours if ours != last else f"{self.name}: expected a network that runs. Received: {last}"
             )
-        return float(line)
+        return line
 
 
 @contextlib.contextmanager
@@ -117,10 +119,12 @@ def _compare(processes: list[_Process], title: str, config: BenchmarkConfig, rep
     """Print a table of the networks that run to its end, ours the first, and what each took to begin and holds."""
     ours, *peers = processes
     while True:
-        asks = {process.name: functools.partial(process.ask, "again") for process in (ours, *peers)}
         try:
-            times = timing.interleaved(asks, turns=config.repeats)
-            bytes_held = {name: process.ask("memory") for name, process in zip(asks, (ours, *peers), strict=True)}
+            times = timing.interleaved(
+                {process.name: process.again for process in (ours, *peers)}, turns=config.repeats
+            )
+            bytes_held = {process.name: int(process.ask("memory")) for process in (ours, *peers)}
+            versions = {process.name: json.loads(process.ask("versions")) for process in (ours, *peers)}
             break
         except _EndedError as error:
             if error.name == ours.name:
@@ -132,6 +136,7 @@ def _compare(processes: list[_Process], title: str, config: BenchmarkConfig, rep
     for process in (ours, *peers):
         report.fact(f"{process.name}: from start to the first", process.first_s, "s")
         report.fact(f"{process.name}: peak memory", bytes_held[process.name] / 2**30, "GiB")
+        report.versions(process.name, versions[process.name])
 
 
 def _start(

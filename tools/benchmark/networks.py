@@ -1,7 +1,8 @@
 """One network in a process of its own, asked line by line to take a training step, or to predict.
 
-Flows in: settings, as JSON in the only argument; then lines, "again" or "memory". Flows out: a line for each, seconds
-or bytes; and before them one with the seconds until the first step or prediction was done, building included.
+Flows in: settings, as JSON in the only argument; then lines, "again", "memory" or "versions". Flows out: a line for
+each, seconds, bytes or a JSON object; and before them one with the seconds until the first step or prediction was done,
+building included.
 
 Run by its path and by any Python, as segmentation_models needs another TensorFlow than ptxtf: it imports what it is
 asked for and nothing else. All train on the same random images, [batch, size, size, 1] in 0..1, by Adam and a Dice loss
@@ -29,19 +30,27 @@ def main() -> None:
     work = _LIBRARIES[settings["library"]](settings)
     work()
     print(time.perf_counter() - start, file=answers)
+    answer = {"again": lambda: _time(work), "memory": _peak_memory, "versions": lambda: json.dumps(_versions())}
     for line in sys.stdin:
-        if line.strip() == "memory":
-            print(_peak_memory(), file=answers)
-            continue
-        start = time.perf_counter()
-        work()
-        print(time.perf_counter() - start, file=answers)
+        print(answer[line.strip()](), file=answers)
+
+
+def _time(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _peak_memory() -> int:
     """Return the most bytes that this process has held, as proc(5) tells; getrusage counts the parent's, too."""
     status = pathlib.Path("/proc/self/status").read_text()
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def _versions() -> dict[str, str]:
+    names = ("tensorflow", "keras", "tf_keras", "torch", "segmentation_models", "segmentation_models_pytorch")
+    found = {name: getattr(sys.modules.get(name), "__version__", "") for name in names}
+    return {name: version for name, version in found.items() if version}
 
 
 def _batch(settings: dict[str, Any]) -> tuple[Any, Any]:

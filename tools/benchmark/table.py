@@ -54,6 +54,7 @@ class Report:
         self._config = config
         self._figures: list[Figure] = []
         self._skipped: list[str] = []
+        self._versions: dict[str, Mapping[str, str]] = {}
 
     def skip(self, line: str) -> None:
         """Say, once, why a peer is not there."""
@@ -95,9 +96,16 @@ class Report:
         self.add([Figure("", name, unit, value, value, None)])
         print(f"{name}: {value:.4g} {unit}{f' ({note})' if note else ''}")
 
+    def versions(self, name: str, versions: Mapping[str, str]) -> None:
+        """Keep what a competitor ran with in a process of its own."""
+        self._versions[name] = versions
+
     def finish(self) -> None:
         """Print what ran and where; write the file of --save."""
-        print(f"\n{', '.join(f'{name} {version}' for name, version in _versions().items())}")
+        self._versions["here"] = _versions()
+        print()
+        for name, versions in self._versions.items():
+            print(f"{name}: {', '.join(f'{package} {version}' for package, version in versions.items())}")
         machine = _machine()
         print(f"{machine['cpu']}, {machine['cores_used']} of {machine['cores']} cores")
         if self._config.save:
@@ -109,7 +117,7 @@ class Report:
             "what": self._what,
             "settings": dataclasses.asdict(self._config),
             "machine": machine,
-            "versions": _versions(),
+            "versions": self._versions,
             "skipped": self._skipped,
             "figures": [dataclasses.asdict(figure) for figure in self._figures],
         }
