@@ -6,17 +6,21 @@ or TensorFlow; messages speak of flags, as that is where most values come from. 
 """
 
 import dataclasses
+import itertools
 import math
 import numbers
 import os
 import typing
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Mode = Literal["whole", "patch"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Upsampling = Literal["nearest", "transposed"]
 Attention = Literal["none", "scse"]
 Cache = Literal["auto", "equalised", "decoded", "none"]
+
+
+_MOST_EPOCHS = 1_000_000
 
 
 def setting(help: str, default: Any = dataclasses.MISSING) -> Any:  # noqa: A002 (argparse's and absl's word for it)
@@ -67,11 +71,11 @@ def _check_positive(**numbers: float) -> None:
         _check(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
 
 
-def _check_default(config: Any, name: str, *, when: bool) -> None:
-    """Refuse a setting of a network that its decoder would ignore."""
+def _check_default(config: Any, name: str, *, when: bool, of: str) -> None:
+    """Refuse a setting that another one, `of`, makes meaningless."""
     default = next(field.default for field in dataclasses.fields(config) if field.name == name)
     value = getattr(config, name)
-    _check(not when or value == default, f"no {name} with decoder={config.decoder}, which has none", **{name: value})
+    _check(not when or value == default, f"no {name} with {of}={getattr(config, of)}, which has none", **{name: value})
 
 
 def check_seed(seed: int) -> None:
@@ -186,9 +190,17 @@ class InputConfig:
 
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
     train_split: str = setting("split to train on; several: fold1+fold2", "train")
-    val_split: str = setting("split whose lowest loss picks the epoch to keep; empty: keep the last one", "val")
+    val_split: str = setting("split that epochs are kept by, and the rule for masks is chosen on; empty: none", "val")
     image_size: int = setting("height and width the network sees, in pixels; 0: as stored", 0)
     batch_size: int = setting("images (or patches) per training step, over all devices", 8)
+    positive_share: tuple[float, ...] = setting(
+        "share of images with a pneumothorax in the training batches, going from one number to the next (0.8,0.4); "
+        "empty: what the records hold",
+        (),
+    )
+    positive_schedule: Literal["linear", "stepped"] = setting(
+        "linear: from epoch to epoch evenly; stepped: each number for as many epochs", "linear"
+    )
     cache: Cache = setting(
         "what stays in memory after the first epoch: training images decoded, or equalised too; auto: equalised, but "
         "decoded where an accelerator equalises. The numbers are the same, but none shuffles within 1024 images only",
@@ -201,6 +213,11 @@ class InputConfig:
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
         _check_positive(batch_size=self.batch_size)
+        _check(
+            all(0 <= share <= 1 for share in self.positive_share),
+            "positive_share in 0..1, one or more",
+            positive_share=self.positive_share,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -280,6 +297,11 @@ class ModelConfig:
         "family: what the backbone was trained on; paper: the study's plain 0..1", "family"
     )
     freeze_encoder: bool = setting("train the decoder only; batch statistics stay too", False)
+    freeze_epochs: tuple[int, ...] = setting(
+        "epochs after which a frozen encoder begins to learn: one number, all of it; more (2,4,6), its coarsest stage "
+        "after the first, the next finer one after the second, and what remains after the last; empty: at once",
+        (),
+    )
     precision: Precision = setting(
         "auto: mixed_bfloat16 where the device computes in it, mixed_float16 on older GPUs, else float32", "auto"
     )
@@ -291,9 +313,115 @@ class ModelConfig:
             "five decoder_filters, each at least 1",
             decoder_filters=self.decoder_filters,
         )
-        _check_default(self, "decoder_filters", when=self.decoder not in ("unet", "unet_plus_plus"))
-        _check_default(self, "upsampling", when=self.decoder != "unet")
-        _check_default(self, "attention", when=self.decoder != "unet")
+        ends = (0, *self.freeze_epochs)
+        _check(
+            len(ends) <= 6 and all(one < other for one, other in itertools.pairwise(ends)),
+            "freeze_epochs, up to five rising numbers above 0",
+            freeze_epochs=self.freeze_epochs,
+        )
+        _check(
+            not (self.freeze_encoder and self.freeze_epochs),
+            "no freeze_epochs with freeze_encoder, which is for ever",
+            freeze_epochs=self.freeze_epochs,
+        )
+        _check_default(self, "decoder_filters", when=self.decoder not in ("unet", "unet_plus_plus"), of="decoder")
+        _check_default(self, "upsampling", when=self.decoder != "unet", of="decoder")
+        _check_default(self, "attention", when=self.decoder != "unet", of="decoder")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The loss: a weighted sum over an image, averaged over the batch."""
+
+    focal_weight: float = setting("weight of the focal loss", 1.0)
+    dice_weight: float = setting("weight of the Dice loss", 1.0)
+    bce_weight: float = setting("weight of the cross-entropy", 0.0)
+    tversky_weight: float = setting("weight of the Tversky loss", 0.0)
+    lovasz_weight: float = setting("weight of the Lovász hinge, which follows IoU", 0.0)
+    focal_alpha: float = setting("focal loss: weight of foreground pixels; background gets 1 - alpha", 0.25)
+    focal_gamma: float = setting("focal loss: how strongly easy pixels are played down", 2.0)
+    tversky_alpha: float = setting("Tversky loss: weight of false positive pixels; false negative ones get 1 - it", 0.3)
+    presence_weight: float = setting(
+        "weight of the cross-entropy of a logit for the whole image, which the network then has: is there any", 0.0
+    )
+    sides_weight: float = setting(
+        "weight of the same loss of each mask from coarser features, which the network then has (deep supervision)", 0.0
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        weights = ("focal_weight", "dice_weight", "bce_weight", "tversky_weight", "lovasz_weight")
+        _check_not_negative(**{name: getattr(self, name) for name in (*weights, "presence_weight", "sides_weight")})
+        _check_not_negative(focal_gamma=self.focal_gamma)
+        _check(
+            any(getattr(self, name) for name in weights),
+            f"{', '.join(weights[:-1])} or {weights[-1]} above 0",
+            **{name: getattr(self, name) for name in weights},
+        )
+        for name in ("focal_alpha", "tversky_alpha"):
+            _check(0 <= getattr(self, name) <= 1, f"{name} in 0..1", **{name: getattr(self, name)})
+
+
+_OF_SCHEDULES = {
+    "final_rate": ("cosine", "restarts"),
+    "restart_epochs": ("restarts",),
+    "restart_factor": ("restarts",),
+    "plateau_factor": ("plateau",),
+    "plateau_epochs": ("plateau",),
+}
+"""Settings that only some schedules have."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How weights follow their gradients."""
+
+    learning_rate: float = setting("step size (the highest, where a schedule changes it)", 1e-3)
+    encoder_rate: float = setting("the encoder's step size as a multiple of it: less spares what was pretrained", 1.0)
+    weight_decay: float = setting(
+        "AdamW: share of a kernel that each step takes away, times the step size (0.01); 0: Adam", 0.0
+    )
+    schedule: Literal["constant", "cosine", "restarts", "plateau"] = setting(
+        "cosine: falls to --final_rate along half a cosine; restarts: again and again, see --restart_epochs; plateau: "
+        "times --plateau_factor where the validation loss does not fall",
+        "constant",
+    )
+    warmup_epochs: float = setting("epochs in which the step size first rises from 0", 0.0)
+    final_rate: float = setting("cosine, restarts: where it ends, as a multiple of --learning_rate", 0.0)
+    restart_epochs: float = setting("restarts: epochs of the first cosine", 10.0)
+    restart_factor: float = setting("restarts: each cosine is so many times as long as the one before", 2.0)
+    plateau_factor: float = setting("plateau: what the step size is multiplied by", 0.3)
+    plateau_epochs: int = setting("plateau: after so many epochs without a lower validation loss", 5)
+    clip_norm: float = setting("most that the gradient of all weights may measure; 0: anything", 0.0)
+    accumulate: int = setting(
+        "parts that a batch is computed in, one after the other, to save memory; batch statistics are each part's", 1
+    )
+    ema: float = setting(
+        "moving averages of the weights, with so much of the old one at each step (0.999), are what is validated and "
+        "kept; 0: the weights themselves",
+        0.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_positive(
+            learning_rate=self.learning_rate, encoder_rate=self.encoder_rate, restart_epochs=self.restart_epochs
+        )
+        _check_positive(plateau_epochs=self.plateau_epochs, accumulate=self.accumulate)
+        _check_not_negative(weight_decay=self.weight_decay, warmup_epochs=self.warmup_epochs, clip_norm=self.clip_norm)
+        for name in ("warmup_epochs", "restart_epochs"):
+            most = getattr(self, name)
+            _check(most <= _MOST_EPOCHS, f"{name} up to {_MOST_EPOCHS}", **{name: most})
+        _check(
+            math.isfinite(self.restart_factor) and self.restart_factor >= 1,
+            "restart_factor of at least 1",
+            restart_factor=self.restart_factor,
+        )
+        _check(0 <= self.final_rate < 1, "final_rate from 0 to below 1", final_rate=self.final_rate)
+        _check(0 < self.plateau_factor < 1, "plateau_factor between 0 and 1", plateau_factor=self.plateau_factor)
+        for name, schedules in _OF_SCHEDULES.items():
+            _check_default(self, name, when=self.schedule not in schedules, of="schedule")
+        _check(0 <= self.ema < 1, "ema from 0 to below 1", ema=self.ema)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -302,51 +430,79 @@ class TrainConfig:
 
     run_dir: str = setting("folder for checkpoints, history.csv, TensorBoard events and the final model")
     epochs: int = setting("passes over the training split", 75)
-    learning_rate: float = setting("Adam's step size (the highest, where a schedule changes it)", 1e-3)
-    encoder_rate: float = setting("the encoder's step size as a multiple of it: less spares what was pretrained", 1.0)
-    schedule: Literal["constant", "cosine"] = setting("cosine: warm up, then fall to 0 along half a cosine", "constant")
-    warmup_epochs: float = setting("epochs of linear warm-up of --schedule=cosine", 1.0)
-    focal_weight: float = setting("weight of the focal loss", 1.0)
-    dice_weight: float = setting("weight of the Dice loss", 1.0)
-    focal_alpha: float = setting("focal loss: weight of foreground pixels; background gets 1 - alpha", 0.25)
-    focal_gamma: float = setting("focal loss: how strongly easy pixels are played down", 2.0)
+    first_sizes: tuple[int, ...] = setting(
+        "heights and widths of the training images in the first epochs, in pixels, before --image_size (256,384); "
+        "validation has that throughout",
+        (),
+    )
+    size_epochs: int = setting("epochs for each of --first_sizes", 10)
+    keep: Literal["best", "last"] = setting(
+        "epochs that the final model is made of: those of the lowest validation loss, or the last ones", "best"
+    )
+    average: int = setting(
+        "number of them; the mean of their weights, with batch statistics of its own, is the final model", 1
+    )
+    patience: int = setting("stop after so many epochs without a lower validation loss; 0: never", 0)
     xla: Literal["auto", "on", "off"] = setting("compile the model by XLA; auto: where an accelerator is", "auto")
     seed: int = setting("seed of weights, order and augmentation", 0)
     overlays: int = setting("validation cases drawn for TensorBoard after each epoch", 4)
+    cross_validate: bool = setting(
+        "train a run for each fold of the records (tools.make_tfrecords --split=kfold), in RUN_DIR/fold0 …: the fold "
+        "validates, the others train; evaluate one by --run_dir=RUN_DIR/fold0 --split=fold0",
+        False,
+    )
+    dry_run: bool = setting("build everything, take two steps, say what an epoch will take, and write nothing", False)
 
     def __post_init__(self) -> None:
         check_fields(self)
         # TensorFlow takes a checkpoint's path for a pattern
         _check(not set("[]*?") & set(self.run_dir), "run_dir without any of [ ] * ?", run_dir=self.run_dir)
-        _check_positive(epochs=self.epochs, learning_rate=self.learning_rate, encoder_rate=self.encoder_rate)
-        _check_not_negative(
-            warmup_epochs=self.warmup_epochs,
-            focal_weight=self.focal_weight,
-            dice_weight=self.dice_weight,
-            focal_gamma=self.focal_gamma,
-            overlays=self.overlays,
-        )
+        _check(self.run_dir != "", "run_dir, a folder", run_dir=self.run_dir)
+        _check(self.epochs <= _MOST_EPOCHS, f"epochs up to {_MOST_EPOCHS}", epochs=self.epochs)
+        _check_positive(epochs=self.epochs, size_epochs=self.size_epochs, average=self.average)
+        _check(all(size >= 32 for size in self.first_sizes), "first_sizes of at least 32", first_sizes=self.first_sizes)
+        _check_not_negative(overlays=self.overlays, patience=self.patience)
         check_seed(self.seed)
-        _check(
-            self.focal_weight + self.dice_weight > 0,
-            "focal_weight or dice_weight above 0",
-            focal_weight=self.focal_weight,
-            dice_weight=self.dice_weight,
-        )
-        _check(0 <= self.focal_alpha <= 1, "focal_alpha in 0..1", focal_alpha=self.focal_alpha)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskConfig:
-    """Probabilities to a mask."""
+    """Probabilities to a mask; what is not given is as the run chose it on its validation split."""
 
-    threshold: float = setting("a pixel at or above this probability is pneumothorax", 0.5)
-    min_area_px: int = setting("a smaller mask (all regions together, original pixels) counts as none", 0)
+    threshold: float = setting(
+        "a pixel at or above this probability is pneumothorax; given alone, nothing else counts; 0: as the run chose, "
+        "else 0.5",
+        0.0,
+    )
+    top_threshold: float = setting(
+        "the pixels that --min_area_px counts are at or above this probability; 0: as the run chose, or --threshold "
+        "where that is given",
+        0.0,
+    )
+    min_area_px: int = setting(
+        "an image with fewer such pixels (all regions together, original pixels) counts as healthy; -1: as the run "
+        "chose, or 0 where --threshold is given",
+        -1,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check(0 < self.threshold < 1, "threshold between 0 and 1", threshold=self.threshold)
-        _check_not_negative(min_area_px=self.min_area_px)
+        for name in ("threshold", "top_threshold"):
+            _check(0 <= getattr(self, name) < 1, f"{name} from 0 to below 1", **{name: getattr(self, name)})
+        _check(
+            not self.top_threshold or self.top_threshold >= self.threshold,
+            "top_threshold of at least threshold",
+            top_threshold=self.top_threshold,
+            threshold=self.threshold,
+        )
+        _check(self.min_area_px >= -1, "min_area_px of -1 or more", min_area_px=self.min_area_px)
+        has_no_area = self.min_area_px == 0 or (self.threshold and self.min_area_px < 0)
+        _check(
+            not (self.top_threshold and has_no_area),
+            "min_area_px above 0 with top_threshold, which is for nothing else",
+            top_threshold=self.top_threshold,
+            min_area_px=self.min_area_px,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -382,5 +538,16 @@ class PredictConfig:
         _check_positive(batch_size=self.batch_size)
 
 
-RUN = (InputConfig, PreprocessConfig, ModelConfig, TrainConfig)
-"""The stages that a training run consists of, in the order of `rundir.Settings`."""
+class RunConfig(NamedTuple):
+    """Everything that a training run is started with."""
+
+    inputs: InputConfig
+    training: TrainConfig
+    preprocessing: PreprocessConfig = PreprocessConfig()
+    network: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+RUN = tuple(RunConfig.__annotations__.values())
+"""The stages of a run, in their order."""

@@ -26,6 +26,11 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 
+_PREAMBLE = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+"""What TensorFlow's messages may begin with."""
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; of one without any, its kind."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Return the first line of an error's message that says something; of one without any, its kind."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not line.startswith(_PREAMBLE)), type(error).__name__)

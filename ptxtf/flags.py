@@ -248,7 +248,7 @@ class _Parser(absl_flags.ArgumentParser):
             return argument
         if typing.get_origin(self._kind) is tuple:
             item = typing.get_args(self._kind)[0]
-            return tuple(_number(item, part) for part in str(argument).split(","))
+            return tuple(_number(item, part) for part in str(argument).split(",") if argument != "")
         return str(argument) if self._kind is str else _number(self._kind, argument)
 
     def flag_type(self) -> str:

@@ -3,55 +3,53 @@
 In it stand
 
     run.flags          every effective setting, as a flag file
-    model.keras        the final model: the weights of the lowest validation loss, or without validation the last
+    model.keras        the final model: the weights of the lowest validation loss, or without validation the last; or
+                       what --keep, --average and --ema make of it
+    rule.json          what makes masks of its probabilities, as chosen on the validation split
     history.csv        one row per epoch; curves.png draws it
-    checkpoints/       weights, optimizer, epoch and lowest loss after each epoch (the last two)
-    best.weights.h5    the weights of the lowest validation loss so far
+    checkpoints/       weights, optimizer and averages after each epoch (the last two)
+    epochs/            the weights of the epochs that the final model is made of, as far as they are known
     tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
-from typing import NamedTuple
-
 from ptxtf import config, files, flags
-from ptxtf.config import InputConfig, ModelConfig, PreprocessConfig, TrainConfig
+from ptxtf.config import RunConfig
 from ptxtf.errors import InputError
 
 FLAGS = "run.flags"
 MODEL = "model.keras"
+RULE = "rule.json"
 HISTORY = "history.csv"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
-BEST = "best.weights.h5"
+EPOCHS = "epochs"
 TENSORBOARD = "tensorboard"
 
-_FREE = {"run_dir", "epochs", "overlays", "preprocess_on", "xla"}
+_FREE = {"run_dir", "epochs", "patience", "overlays", "preprocess_on", "xla", "dry_run"}
 """Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
 
-class Settings(NamedTuple):
-    """Everything that a run was started with."""
-
-    inputs: InputConfig
-    preprocessing: PreprocessConfig
-    network: ModelConfig
-    training: TrainConfig
+def weights_name(epoch: int) -> str:
+    """Return the name, within epochs/, of the weights after an epoch, counted from 1."""
+    return f"epoch-{epoch:05d}.weights.h5"
 
 
-def newest_checkpoint(run_dir: files.Path) -> files.Path | None:
-    """Return the newest whole checkpoint of a run; None before its first epoch is finished.
+def checkpoints(run_dir: files.Path) -> list[files.Path]:
+    """Return a run's checkpoints, newest first; none before its first epoch is finished.
 
-    A checkpoint's index is written last, so it is whole once that is there.
+    A checkpoint's index is written last, so one without it is none.
     """
     found: list[files.Path] = [path.with_suffix("") for path in (run_dir / CHECKPOINTS).glob("ckpt-*.index")]
-    return max(found, key=lambda path: int(path.name.removeprefix("ckpt-")), default=None)
+    numbers = {path: path.name.removeprefix("ckpt-") for path in found}
+    return sorted((path for path in found if numbers[path].isdecimal()), key=lambda path: -int(numbers[path]))
 
 
-def write_flags(run_dir: files.Path, settings: Settings) -> None:
+def write_flags(run_dir: files.Path, settings: RunConfig) -> None:
     """Write run.flags."""
     files.write_text(run_dir / FLAGS, flags.to_flagfile(*settings))
 
 
-def read_flags(run_dir: files.Name) -> Settings:
+def read_flags(run_dir: files.Name) -> RunConfig:
     """Return the settings of a run.
 
     Raises:
@@ -61,10 +59,10 @@ def read_flags(run_dir: files.Name) -> Settings:
     if not path.is_file():
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
     stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
-    return Settings(*stages)
+    return RunConfig(*stages)
 
 
-def check_same(run_dir: files.Path, new: Settings) -> None:
+def check_same(run_dir: files.Path, new: RunConfig) -> None:
     """Check that a begun run goes on with the settings it was started with.
 
     Raises:
@@ -72,7 +70,8 @@ def check_same(run_dir: files.Path, new: Settings) -> None:
     """
     old = read_flags(run_dir)
     # a schedule's shape depends on its length
-    free = _FREE if old.training.schedule == "constant" else _FREE - {"epochs"}
+    has_length = old.optimizer.schedule == "cosine" or len(old.inputs.positive_share) > 1
+    free = _FREE - {"epochs"} if has_length else _FREE
     was, now = ({name: value for stage in run for name, value in vars(stage).items()} for run in (old, new))
     if "none" not in (was["cache"], now["cache"]):  # which shuffles otherwise
         free = free | {"cache"}

@@ -80,11 +80,13 @@ def test_a_file_that_includes_itself_is_refused(tmp_path):
 
 
 def test_a_flag_file_brings_back_the_very_settings(tmp_path):
-    settings = (
+    settings = config.RunConfig(
         config.InputConfig(records_dir="with space", val_split="", image_size=96),
+        config.TrainConfig(run_dir="r", first_sizes=(64, 96)),
         config.PreprocessConfig(clahe=False, rotation_degrees=(5.0, 10.0), mode="patch"),
         config.ModelConfig(decoder_filters=(9, 8, 7, 6, 5)),
-        config.TrainConfig(run_dir="r", learning_rate=3e-5),
+        config.LossConfig(lovasz_weight=2.0),
+        config.OptimizerConfig(learning_rate=3e-5),
     )
     path = tmp_path / "run.flags"
     path.write_text(flags.to_flagfile(*settings))
@@ -109,11 +111,12 @@ STUDY = [
 @pytest.mark.parametrize(("backbone", "mode"), STUDY)
 def test_the_study_s_recipes_have_its_hyper_parameters(backbone, mode):
     argv = [f"--flagfile={backbone}_{mode}.flags", "--records_dir=r", "--run_dir=d"]
-    inputs, preprocessing, network, training = flags.parse(argv, *config.RUN)[0]
+    inputs, training, preprocessing, network, loss, optimizer = flags.parse(argv, *config.RUN)[0]
     assert (network.backbone, network.weights, network.input_scaling) == (backbone, "imagenet", "paper")
     assert (preprocessing.mode, preprocessing.patch_size) == (mode, 128)
     assert (inputs.image_size, inputs.batch_size, inputs.val_split) == (512, 8, "")
-    assert (training.epochs, training.learning_rate, training.schedule) == (75, 1e-3, "constant")
+    assert (training.epochs, optimizer.learning_rate, optimizer.schedule) == (75, 1e-3, "constant")
+    assert (loss.focal_weight, loss.dice_weight, loss.focal_alpha, loss.focal_gamma) == (1, 1, 0.25, 2)
     assert preprocessing.clahe
     assert preprocessing.rotation_degrees == (0, 20)
     assert (preprocessing.zoom, preprocessing.brightness, preprocessing.flip_probability) == (0.10, 0.15, 0.5)
