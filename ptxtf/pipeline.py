@@ -5,7 +5,7 @@ loop, which needs them apart to place them under a distribution strategy, begins
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -27,11 +27,17 @@ class TrainingSource:
         augment: what takes the time in it is compiled by XLA; see `preprocess.for_training`.
         on_processor: augmenting is the processor's work: it was asked for, or there is no accelerator. `batches` then
             augments ahead of the caller. (The training loop does so only where it was asked for.)
+        positive_shares: share of positive images in each epoch, as `dataset.Split.batches` takes it.
     """
 
     split: dataset.Split
     augment: preprocess.Augment
     on_processor: bool
+    positive_shares: Sequence[float] = ()
+
+    def epochs(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
+        """Return the split's batches of epoch `first` and all that follow, as `dataset.Split.epochs` does."""
+        return self.split.epochs(batch_size, seed=seed, first=first, positive_shares=self.positive_shares)
 
     def augmented(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return epoch after epoch of batches that tf.data has augmented: the same numbers as on a device.
@@ -44,21 +50,32 @@ class TrainingSource:
         Returns:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
-        batches = self.split.epochs(batch_size, seed=seed, first=first)
-        return batches.map(
-            dataset.as_it_is(self.augment_batch), num_parallel_calls=_AHEAD, deterministic=True
-        ).prefetch(_AHEAD)
+        return (
+            self.epochs(batch_size, seed=seed, first=first)
+            .map(dataset.as_it_is(self.augment_batch), num_parallel_calls=_AHEAD, deterministic=True)
+            .prefetch(_AHEAD)
+        )
 
     def augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Augment a batch of the split."""
         return self.augment(batch["image"], batch["mask"], batch["seed"])
 
 
-def training_source(inputs: InputConfig, config: PreprocessConfig) -> TrainingSource:
+def training_source(
+    inputs: InputConfig, config: PreprocessConfig, *, positive_shares: Sequence[float] = ()
+) -> TrainingSource:
     """Open the split that `inputs` names for training.
 
+    Args:
+        inputs: all but `positive_share` and `positive_schedule` is heeded, as only the caller knows how many epochs
+            there are.
+        config: what to do to the images.
+        positive_shares: what those two come to: share of positive images in each epoch, 0..1, the last number for all
+            later ones; empty: every image once an epoch.
+
     Raises:
-        InputError: as `dataset.Split`; where its images are too small for a setting, or fewer than a batch.
+        InputError: as `dataset.Split` and its `check_shares`; where its images are too small for a setting, or fewer
+            than a batch.
     """
     size = _size_that_fits(inputs, config)
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
@@ -72,10 +89,12 @@ def training_source(inputs: InputConfig, config: PreprocessConfig) -> TrainingSo
         inputs.records_dir, inputs.train_split, image_size=size, cache=inputs.cache != "none", prepare=prepare
     )
     split.steps(inputs.batch_size)  # here, not at the first batch
-    return TrainingSource(split, preprocess.for_training(config, equalised=equalised, xla=True), on_processor)
+    split.check_shares(positive_shares)
+    augment = preprocess.for_training(config, equalised=equalised, xla=True)
+    return TrainingSource(split, augment, on_processor, positive_shares)
 
 
-def batches(
+def batches(  # noqa: PLR0913, all but two by keyword
     directory: files.Name,
     split: str,
     *,
@@ -85,6 +104,7 @@ def batches(
     mode: Mode = "whole",
     image_size: int = 0,
     cache: Cache = "auto",
+    positive_share: float | None = None,
     **options: Any,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Yield batches that are read by tf.data and preprocessed by one XLA-compiled function.
@@ -104,6 +124,8 @@ def batches(
         image_size: height and width in pixels, at least 32; 0: as stored.
         cache: what stays in memory in training, H * W * 9 / 8 bytes an image, as `ptxtf.config.InputConfig.cache`
             says; "none": nothing.
+        positive_share: share of images with a pneumothorax in the training batches, 0..1, to within one image each;
+            None: what the records hold.
         **options: other fields of `ptxtf.config.PreprocessConfig`, as contrast=0.2.
 
     Yields:
@@ -112,7 +134,7 @@ def batches(
 
     Raises:
         InputError: as `ptxtf.data.examples`; images too small for an option; in training fewer images than
-            `batch_size`; and, while batches are read, a damaged shard.
+            `batch_size`, or none of a class that `positive_share` needs; and, while batches are read, a damaged shard.
         ValueError: an argument or option out of its range.
         TypeError: an option that `PreprocessConfig` does not have.
 
@@ -121,11 +143,17 @@ def batches(
     """
     config = PreprocessConfig(mode=mode, **options)
     inputs = InputConfig(
-        records_dir=str(directory), train_split=split, batch_size=batch_size, image_size=image_size, cache=cache
+        records_dir=str(directory),
+        train_split=split,
+        batch_size=batch_size,
+        image_size=image_size,
+        cache=cache,
+        positive_share=() if positive_share is None else (positive_share,),
     )
     check_seed(seed)
     if training:
-        made = _training_batches(training_source(inputs, config), batch_size, seed)
+        source = training_source(inputs, config, positive_shares=inputs.positive_share)
+        made = _training_batches(source, batch_size, seed)
     else:
         size = _size_that_fits(inputs, config)
         once = dataset.Split(directory, split, image_size=size, cache=False)
@@ -159,7 +187,7 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
     if source.on_processor:
         yield from source.augmented(batch_size, seed=seed)
         return
-    for batch in source.split.epochs(batch_size, seed=seed):
+    for batch in source.epochs(batch_size, seed=seed):
         yield source.augment_batch(batch)
 
 

@@ -1,5 +1,6 @@
 """Preprocessing against OpenCV and SciPy stage by stage; equal on either side; image and mask together."""
 
+import dataclasses
 import itertools
 import shutil
 
@@ -9,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 import ptxtf
-from ptxtf import preprocess
-from ptxtf.config import PreprocessConfig
-from ptxtf.data import dataset
+from ptxtf import devices, pipeline, preprocess
+from ptxtf.config import InputConfig, PreprocessConfig
+from ptxtf.data import dataset, shards
 from ptxtf.errors import InputError
 
 STILL = {"rotation_degrees": (0.0, 0.0), "zoom": 0.0, "brightness": 0.0, "flip_probability": 0.0}
@@ -239,10 +240,46 @@ def test_what_batches_keep_in_memory_shows_in_nothing(records):
             np.testing.assert_array_equal(masks, pairs[0][1])
 
 
+UNMOVED = {"clahe": False, **STILL}
+
+
+@pytest.mark.parametrize("accelerator", [True, False])
+def test_batches_hold_the_share_of_positives_that_is_asked_for(records, monkeypatch, accelerator):
+    monkeypatch.setattr(devices, "has_accelerator", lambda: accelerator)
+    cases = ptxtf.data.examples(records, "train").as_numpy_iterator()
+    assert sum(case["mask"].any() for case in cases) == 6  # at this size, too, each positive has a pixel
+    for share, counts in ((None, None), (0.75, [3, 3, 3]), (np.float32(0), [0, 0, 0]), (1, [4, 4, 4])):
+        stream = ptxtf.batches(records, "train", batch_size=4, training=True, positive_share=share, **UNMOVED)
+        found = [int(masks.numpy().any(axis=(1, 2, 3)).sum()) for _, masks in itertools.islice(stream, 6)]
+        assert found == 2 * counts if counts else sum(found[:3]) == sum(found[3:]) == 6
+
+
+def test_a_training_source_goes_through_the_shares_epoch_by_epoch(records):
+    inputs = InputConfig(records_dir=str(records), batch_size=4)
+    source = pipeline.training_source(inputs, PreprocessConfig(**UNMOVED), positive_shares=[1.0, 0.25])
+    for first, expected in ((0, [4, 4, 4, 1, 1, 1, 1, 1, 1]), (1, [1, 1, 1])):
+        augmented = source.augmented(4, seed=0, first=first).take(len(expected))
+        assert [int(masks.numpy().any(axis=(2, 3, 4)).sum()) for _, masks in augmented] == expected
+        raw = source.epochs(4, seed=0, first=first).take(len(expected))
+        assert [int(batch["mask"].numpy().any(axis=(1, 2, 3)).sum()) for batch in raw] == expected
+
+
+def test_a_share_that_the_split_cannot_fill_is_an_error_at_the_call_of_batches(records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    manifest = shards.read_manifest(copy)
+    train = tuple(dataclasses.replace(part, positives=0) for part in manifest.shards("train"))
+    shards.write_manifest(copy, dataclasses.replace(manifest, splits={"train": train}))
+    with pytest.raises(InputError, match=r"copy: split train: expected positive images for positive_share=0\.5\."):
+        ptxtf.batches(copy, "train", batch_size=4, training=True, positive_share=0.5)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"positive_share": 1.5}, r"expected positive_share in 0\.\.1, .*Received: positive_share=\(1\.5,\)"),
+        ({"positive_share": "half"}, r"expected positive_share, each a number\. Received: positive_share=\('half',\)"),
         ({"batch_size": 0}, "expected batch_size above 0. Received: batch_size=0"),
         ({"image_size": -64}, "expected image_size of 0 or at least 32. Received: image_size=-64"),
         ({"cache": "all"}, "expected cache of auto, equalised, decoded, none. Received: cache='all'"),

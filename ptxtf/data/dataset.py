@@ -5,11 +5,13 @@ uint8 images and masks with one random seed per example. Grey values are the dev
 what every epoch would do alike may be handed in to be done before caching.
 
 An example's seed depends on the data set's seed, the epoch and the image id only, so it gets the same augmentation
-whatever the batch size, the order, the number of workers, or a restart.
+whatever the batch size, the order, the number of workers, or a restart. (Where a share of positives is asked for, an
+image may come more than once an epoch; then it depends on how often it came before, too.)
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,26 +57,28 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
         >>> for case in ptxtf.data.examples("tfrecords", "val").take(1):
         ...     print(case["image_id"], case["image"].shape)
     """
-    return _examples(directory, shards.read_manifest(directory), split, full_mask=full_mask, image_size=image_size)
+    manifest = shards.read_manifest(directory)
+    size = _checked_size(image_size) or manifest.image_size
+    parsed = _parsed(_records(directory, manifest, split), manifest.encoding, full_mask=full_mask, image_size=size)
+    return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
 
 
-def _examples(
-    directory: files.Name, manifest: shards.Manifest, split: str, *, full_mask: bool = False, image_size: int
-) -> tf.data.Dataset:
+def _records(directory: files.Name, manifest: shards.Manifest, split: str) -> tf.data.Dataset:
+    """Read one split's records, each a string scalar, in the same order each time."""
     paths = [files.path(directory) / shard.name for shard in manifest.shards(split)]
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
-    size = _checked_size(image_size) or manifest.image_size
-
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return example.parse(serialized, encoding=manifest.encoding, image_size=size, full_mask=full_mask)
-
-    records = tf.data.Dataset.from_tensor_slices(list(map(str, paths))).interleave(
+    return tf.data.Dataset.from_tensor_slices(list(map(str, paths))).interleave(
         tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    parsed = records.map(as_it_is(parse), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
+
+
+def _parsed(records: tf.data.Dataset, encoding: str, *, full_mask: bool = False, image_size: int) -> tf.data.Dataset:
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return example.parse(serialized, encoding=encoding, image_size=image_size, full_mask=full_mask)
+
+    return records.map(as_it_is(parse), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _checked_size(image_size: int) -> int:
@@ -121,7 +125,8 @@ def _common_size(directory: files.Name, manifest: shards.Manifest, image_size: i
 class Split:
     """One split, read for training or validation.
 
-    Kept in memory, an image takes H * W bytes, its mask an eighth of it.
+    Kept in memory, an image takes H * W bytes, its mask an eighth of it. Epochs with a share of positives and
+    epochs without keep each their own: read a split in one way only.
 
     Args:
         directory: record directory made by tools.make_tfrecords.
@@ -154,10 +159,13 @@ class Split:
         if not self.images:
             raise InputError(f"{directory}: expected images in split {split}. Received: none")
         self.image_size = _common_size(directory, manifest, image_size)
+        self._name = f"{directory}: split {split}"
+        self._positives = manifest.positives(split)
         self._cached = cache
-        dataset = _examples(directory, manifest, split, image_size=self.image_size).map(
-            as_it_is(lambda case: _to_keep(case, prepare)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        self._encoding = manifest.encoding
+        self._prepare = prepare
+        self._records = _records(directory, manifest, split)
+        dataset = self._prepared(self._records, self.images)
         self._examples = dataset.cache() if cache else dataset
 
     def steps(self, batch_size: int) -> int:
@@ -174,20 +182,52 @@ class Split:
             )
         return self.images // batch_size
 
-    def epochs(self, batch_size: int, *, seed: int = 0, first: int = 0) -> tf.data.Dataset:
+    def check_shares(self, positive_shares: Sequence[float]) -> None:
+        """Check that the split can fill batches with each of these shares of positive images.
+
+        Raises:
+            InputError: a share above 0, but no positive images; a share below 1, but no healthy ones.
+            ValueError: a share outside 0..1.
+        """
+        for share in positive_shares:
+            if not 0 <= share <= 1:
+                raise ValueError(f"expected positive_shares in 0..1. Received: {share}")
+            for kind, positive, needed in (("positive", True, share > 0), ("healthy", False, share < 1)):
+                if needed and not self._count(positive):
+                    raise InputError(
+                        f"{self._name}: expected {kind} images for positive_share={share:g}. "
+                        f"Received: none among {self.images}"
+                    )
+
+    def epochs(
+        self, batch_size: int, *, seed: int = 0, first: int = 0, positive_shares: Sequence[float] = ()
+    ) -> tf.data.Dataset:
         """Return the training batches of epoch `first` and all that follow, without end; else as `batches`.
 
         One data set for all of them, as what tf.data calls is compiled anew for each iterator.
 
         Raises:
-            InputError: not even one batch is full, so that there would be nothing to wait for.
-            ValueError: a batch_size below 1.
+            InputError: not even one batch is full, so that there would be nothing to wait for; as `check_shares`.
+            ValueError: a batch_size below 1; as `check_shares`.
         """
         self.steps(batch_size)
-        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed)
+        self.check_shares(positive_shares)
+        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed, positive_shares)
 
-    def batches(self, batch_size: int, *, training: bool, seed: int = 0, epoch: int = 0) -> tf.data.Dataset:
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        training: bool,
+        seed: int = 0,
+        epoch: int = 0,
+        positive_shares: Sequence[float] = (),
+    ) -> tf.data.Dataset:
         """Return one epoch of batches.
+
+        With a share of positives, round(n * share) of an epoch's first n images are positive. An epoch has as many
+        batches as without, so it may leave images of one class out and go through the other more than once: through
+        each image of a class equally often, to within one.
 
         Args:
             batch_size: images per batch.
@@ -195,36 +235,103 @@ class Split:
                 the last batch up with black images whose image_id is empty, so that every batch has one shape.
             seed: seed of the order and of the augmentation.
             epoch: number of the pass; another epoch has another order and other augmentation.
+            positive_shares: in training, share of positive images in each epoch from epoch 0 on, 0..1, the last number
+                for all later ones; empty: every image once, whatever their share.
 
         Returns:
             Dataset of {"image": uint8 [B, H, W, 1], "mask": uint8 [B, H, W, 1] of {0, 1}, "image_id": string [B],
             "seed": int32 [B, 2]}.
 
         Raises:
-            InputError: in training, not even one batch is full.
-            ValueError: a batch_size below 1.
+            InputError: in training, not even one batch is full; as `check_shares`.
+            ValueError: a batch_size below 1; as `check_shares`.
         """
         _check_batch_size(batch_size)
         if training:
             self.steps(batch_size)
-            return self._training_batches(tf.data.Dataset.from_tensors(epoch), batch_size, seed)
+            self.check_shares(positive_shares)
+            return self._training_batches(tf.data.Dataset.from_tensors(epoch), batch_size, seed, positive_shares)
         epoch_seed = _epoch_seed(seed, epoch)
         dataset = self._examples.batch(batch_size).map(
             as_it_is(lambda batch: _finish(_fill(batch, batch_size), epoch_seed))
         )
         return _ordered(dataset)
 
-    def _training_batches(self, epochs: tf.data.Dataset, batch_size: int, seed: int) -> tf.data.Dataset:
-        window = self.images if self._cached else min(self.images, _SHUFFLE_UNCACHED)
+    def _count(self, positive: bool) -> int:
+        return self._positives if positive else self.images - self._positives
 
+    def _prepared(self, records: tf.data.Dataset, images: int) -> tf.data.Dataset:
+        """Return what is kept of records, of which there must be `images`."""
+        return (
+            _parsed(records, self._encoding, image_size=self.image_size)
+            .apply(tf.data.experimental.assert_cardinality(images))
+            .map(
+                as_it_is(lambda case: _to_keep(case, self._prepare)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+        )
+
+    def _training_batches(
+        self, epochs: tf.data.Dataset, batch_size: int, seed: int, positive_shares: Sequence[float]
+    ) -> tf.data.Dataset:
         def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
             tf.random.set_seed(1)  # that of this graph alone, which shuffle adds to the seed it is given
             epoch_seed = _epoch_seed(seed, epoch)
-            dataset = self._examples.shuffle(window, tf.cast(epoch_seed, tf.int64), reshuffle_each_iteration=False)
+            if positive_shares:
+                dataset = self._mixed(_of_epoch(positive_shares, epoch), epoch_seed)
+            else:
+                dataset = _shuffled(self._examples, self._window(self.images), epoch_seed)
             dataset = dataset.batch(batch_size, drop_remainder=True)
-            return dataset.map(as_it_is(lambda batch: _finish(batch, epoch_seed)), num_parallel_calls=_FINISHED_AT_ONCE)
+            return dataset.map(as_it_is(_finish), num_parallel_calls=_FINISHED_AT_ONCE)
 
         return _ordered(epochs.flat_map(as_it_is(batches_of)))
+
+    def _window(self, images: int) -> int:
+        return images if self._cached else min(images, _SHUFFLE_UNCACHED)
+
+    def _mixed(self, share: tf.Tensor, epoch_seed: tf.Tensor) -> tf.data.Dataset:
+        """Draw an epoch's examples, of which a share is positive, each with its round's seed."""
+        classes = [self._rounds(positive, epoch_seed) for positive in (False, True)]
+        return tf.data.Dataset.choose_from_datasets(
+            classes, tf.data.Dataset.from_tensor_slices(_spread(self.images, share))
+        )
+
+    def _rounds(self, positive: bool, epoch_seed: tf.Tensor) -> tf.data.Dataset:
+        """Go through one class without end, each time in another order and with another seed, at first the epoch's."""
+        window = self._window(self._count(positive))
+
+        def round_of(number: tf.Tensor) -> tf.data.Dataset:
+            seed = tf.bitwise.bitwise_xor(epoch_seed, tf.cast(number, tf.int32))
+            return _shuffled(self._of_class(positive, seed), window, seed, stream=1 + positive)
+
+        return tf.data.Dataset.counter().flat_map(as_it_is(round_of))
+
+    def _of_class(self, positive: bool, seed: tf.Tensor) -> tf.data.Dataset:
+        """Return the examples of one class: kept, or read from the disk.
+
+        An epoch may need but few of a class. Where they are shuffled within a window only, reading begins somewhere
+        else each time, or the last ones would never come.
+        """
+        if self._cached:
+            return self._kept_classes[positive]
+        count = self._count(positive)
+        records = self._records_of_class(positive)
+        if count > _SHUFFLE_UNCACHED:
+            start = tf.random.stateless_uniform([], [seed, int(positive)], 0, count, tf.int64, alg="philox")
+            records = records.skip(start).concatenate(records.take(start))
+        return self._prepared(records, count)
+
+    @functools.cached_property
+    def _kept_classes(self) -> list[tf.data.Dataset]:
+        with tf.init_scope():  # outside of the graph of an epoch, as all epochs share it
+            return [
+                self._prepared(self._records_of_class(positive), self._count(positive)).cache()
+                for positive in (False, True)
+            ]
+
+    def _records_of_class(self, positive: bool) -> tf.data.Dataset:
+        return self._records.filter(as_it_is(lambda serialized: example.is_positive(serialized) == positive))
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -237,6 +344,25 @@ def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _of_epoch(positive_shares: Sequence[float], epoch: tf.Tensor) -> tf.Tensor:
+    """Return the share of an epoch, float64: the last holds for all epochs beyond."""
+    last = len(positive_shares) - 1
+    return tf.gather(tf.constant(positive_shares, tf.float64), tf.minimum(epoch, tf.cast(last, epoch.dtype)))
+
+
+def _spread(images: int, share: tf.Tensor) -> tf.Tensor:
+    """Spread positives over an epoch: int64 [images], 1 for a positive; of the first n, round(n * share) are."""
+    positives = tf.floor(tf.range(images + 1, dtype=tf.float64) * share + 0.5)  # [images + 1], among the first 0, 1, …
+    return tf.cast(positives[1:] - positives[:-1], tf.int64)
+
+
+def _shuffled(examples: tf.data.Dataset, window: int, seed: tf.Tensor, *, stream: int = 0) -> tf.data.Dataset:
+    """Shuffle by (seed, stream), and give each example the seed, int32."""
+    order = tf.cast(seed, tf.int64) + (stream << 32)
+    shuffled = examples.shuffle(window, order, reshuffle_each_iteration=False)
+    return tf.data.Dataset.zip((shuffled, tf.data.Dataset.from_tensors(seed).repeat()))
 
 
 def _to_keep(case: Mapping[str, tf.Tensor], prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> dict[str, tf.Tensor]:
@@ -253,10 +379,10 @@ def _fill(batch: Batch, size: int) -> dict[str, tf.Tensor]:
     return filled
 
 
-def _finish(batch: Batch, epoch_seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Give each example of a batch its seed, and its mask pixel by pixel."""
+def _finish(batch: Batch, epoch_seeds: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Give each example of a batch its seed, from the epoch's (int32 [] or [B]), and its mask pixel by pixel."""
     masks = _unpack(batch["mask"], width=batch["image"].shape[2])
-    return {**batch, "mask": masks, "seed": _seeds(batch["image_id"], epoch_seed)}
+    return {**batch, "mask": masks, "seed": _seeds(batch["image_id"], epoch_seeds)}
 
 
 def _pack(mask: tf.Tensor) -> tf.Tensor:
@@ -284,7 +410,7 @@ def _epoch_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     return tf.bitwise.bitwise_and(drawn, 2**31 - 1)
 
 
-def _seeds(image_ids: tf.Tensor, epoch_seed: tf.Tensor) -> tf.Tensor:
-    """Return one seed per example, int32 [B, 2], from the epoch's seed and the image ids."""
+def _seeds(image_ids: tf.Tensor, epoch_seeds: tf.Tensor) -> tf.Tensor:
+    """Return one seed per example, int32 [B, 2], from the epoch's seed (or one each) and the image ids."""
     hashes = tf.cast(tf.strings.to_hash_bucket_fast(image_ids, 2**31 - 1), tf.int32)
-    return tf.stack([tf.fill(tf.shape(hashes), epoch_seed), hashes], axis=1)
+    return tf.stack([tf.broadcast_to(epoch_seeds, tf.shape(hashes)), hashes], axis=1)

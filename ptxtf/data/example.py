@@ -68,6 +68,12 @@ def parse(
     }
 
 
+def is_positive(serialized: tf.Tensor) -> tf.Tensor:
+    """Return whether a record (string scalar) has any mask pixel, a bool scalar, and decode nothing for it."""
+    features = tf.io.parse_single_example(serialized, {"positive": tf.io.FixedLenFeature([], tf.int64)})
+    return features["positive"] > 0
+
+
 def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """Resize as every radiograph is resized: area averaging where both sides shrink, else bilinear.
 

@@ -1,5 +1,7 @@
 """Reading records: what comes out, in which order, from memory, and with which seeds."""
 
+import collections
+import dataclasses
 import shutil
 
 import numpy as np
@@ -7,12 +9,47 @@ import pytest
 import tensorflow as tf
 
 import ptxtf
-from ptxtf.data import annotations, dataset, dicom, rle
+from ptxtf.data import annotations, dataset, dicom, example, rle, shards
 from ptxtf.errors import InputError
 
 
 def ids(batches):
     return [image_id for batch in batches for image_id in batch["image_id"].numpy()]
+
+
+def drawn(batches):
+    """Return (image id, seed) of each image, in order."""
+    return [
+        (image_id, tuple(seed))
+        for batch in batches
+        for image_id, seed in zip(batch["image_id"].numpy(), batch["seed"].numpy().tolist(), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def positives(records):
+    """Return the ids of the positive images in train: 6 of 12."""
+    cases = ptxtf.data.examples(records, "train").as_numpy_iterator()
+    found = {case["image_id"] for case in cases if case["positive"]}
+    assert len(found) == 6
+    return found
+
+
+@pytest.fixture
+def of_one_class(records, tmp_path):
+    """Return a function that writes the records of train anew: the positive, or the healthy ones only."""
+
+    def make(positive):
+        manifest = shards.read_manifest(records)
+        parts = []
+        for part in manifest.shards("train"):
+            serialized = tf.data.TFRecordDataset(str(records / part.name)).as_numpy_iterator()
+            kept = [(one, positive) for one in serialized if example.is_positive(one) == positive]
+            parts.append(shards.write_shard(tmp_path / part.name, kept))
+        shards.write_manifest(tmp_path, dataclasses.replace(manifest, splits={"train": tuple(parts)}))
+        return tmp_path
+
+    return make
 
 
 def test_examples_are_the_dicoms_and_their_masks(records, phantoms):
@@ -149,3 +186,156 @@ def test_images_have_no_negative_size(records):
 def test_fewer_images_than_a_batch_is_an_error(records):
     with pytest.raises(InputError, match=r"expected at least --batch_size=1000 images .* Received: "):
         dataset.Split(records, "train").steps(1000)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_order_and_seeds_without_a_share_stay_for_good(records, cache):
+    batches = list(dataset.Split(records, "train", cache=cache).epochs(4, seed=11, first=2).take(4))
+    assert batches[0]["seed"].numpy().tolist() == [
+        [2059828707, 217645090],
+        [2059828707, 2020270868],
+        [2059828707, 404974639],
+        [2059828707, 1474151910],
+    ]
+    assert batches[3]["seed"].numpy().tolist() == [
+        [1014058594, 217645090],
+        [1014058594, 2043111533],
+        [1014058594, 1736928825],
+        [1014058594, 1474151910],
+    ]
+
+
+# Of the first n images round(n * share) are positive: 0.8 of 4, 8, 12 is 3.2, 6.4, 9.6; 0.4: 1.6, 3.2, 4.8.
+COUNTS = {0.8: [3, 3, 4], 0.4: [2, 1, 2], 0.75: [3, 3, 3], 0.1: [0, 1, 0], 0.0: [0, 0, 0], 1.0: [4, 4, 4]}
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_batches_hold_the_epoch_s_share_of_positives(records, positives, cache):
+    split = dataset.Split(records, "train", cache=cache)
+    epochs = split.epochs(4, positive_shares=list(COUNTS)).take(3 * len(COUNTS) + 3)
+    counts = [sum(image_id in positives for image_id in batch["image_id"].numpy()) for batch in epochs]
+    expected = [count for share in COUNTS for count in COUNTS[share]]
+    assert counts == expected + COUNTS[1.0]  # the last share stays
+
+
+def test_positives_are_spread_evenly_over_an_epoch(records, positives):
+    batches = dataset.Split(records, "train").batches(1, training=True, positive_shares=[0.4])
+    # round(n * 0.4) = 0 1 1 2 2 2 3 3 4 4 4 5
+    assert [image_id in positives for image_id in ids(batches)] == [
+        False, True, False, True, False, False, True, False, True, False, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("share", COUNTS)
+def test_the_images_of_a_class_are_used_equally_often(records, positives, share):
+    split = dataset.Split(records, "train")
+    uses = collections.Counter(ids(split.batches(4, training=True, seed=3, positive_shares=[share])))
+    healthy = set(ids(split.batches(1, training=False))) - positives
+    for members, count in ((positives, sum(COUNTS[share])), (healthy, 12 - sum(COUNTS[share]))):
+        assert {uses[image_id] for image_id in members} <= {count // 6, -(-count // 6)}
+        assert sum(uses[image_id] for image_id in members) == count
+
+
+def test_images_come_in_another_order_when_gone_through_again(records):
+    split = dataset.Split(records, "train")
+    epochs = [ids(split.batches(1, training=True, epoch=epoch, positive_shares=[1.0])) for epoch in (0, 1)]
+    orders = {tuple(order) for epoch in epochs for order in (epoch[:6], epoch[6:])}
+    assert len(orders) == 4
+    assert len({frozenset(order) for order in orders}) == 1
+
+
+def test_an_image_has_another_seed_each_time_and_at_first_the_usual_one(records):
+    split = dataset.Split(records, "train")
+    usual = dict(drawn(split.batches(1, training=True, seed=7, epoch=2)))
+    pairs = drawn(split.batches(3, training=True, seed=7, epoch=2, positive_shares=[1.0]))
+    assert len(set(pairs)) == 12
+    assert dict(reversed(pairs)).items() <= usual.items()
+    assert all(usual[image_id] != seed for image_id, seed in pairs[6:])
+
+
+def test_both_classes_are_shuffled_independently(records, positives):
+    split = dataset.Split(records, "train")
+    stored = ids(split.batches(1, training=False))
+    mixed = ids(split.batches(1, training=True, positive_shares=[0.5]))  # one of each by turns
+    orders = []
+    for turn, members in ((0, positives), (1, set(stored) - positives)):
+        places = [one for one in stored if one in members]
+        orders.append([places.index(one) for one in mixed[turn::2]])
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(6))
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_epochs_with_a_share_do_not_depend_on_where_they_begin_nor_on_the_cache(records, cache):
+    shares = [0.8, 0.6, 0.3]
+    whole = drawn(dataset.Split(records, "train").epochs(4, seed=5, positive_shares=shares).take(15))
+    split = dataset.Split(records, "train", cache=cache)
+    assert len(set(whole)) == 5 * 12
+    for epoch in (0, 1, 4):
+        begun = split.epochs(4, seed=5, first=epoch, positive_shares=shares).take(6)
+        assert drawn(begun)[: 12 * (5 - epoch)] == whole[12 * epoch :][:24]
+        alone = split.batches(4, training=True, seed=5, epoch=epoch, positive_shares=shares)
+        assert drawn(alone) == whole[12 * epoch :][:12]
+
+
+def test_epochs_with_a_share_hold_the_same_pixels(records):
+    cases = {case["image_id"]: case for case in ptxtf.data.examples(records, "train").as_numpy_iterator()}
+    for batch in dataset.Split(records, "train").batches(4, training=True, positive_shares=[0.8]):
+        for i, image_id in enumerate(batch["image_id"].numpy()):
+            np.testing.assert_array_equal(batch["image"][i], cases[image_id]["image"])
+            np.testing.assert_array_equal(batch["mask"][i], cases[image_id]["mask"])
+
+
+def test_either_class_is_read_once_and_kept_even_if_one_image_of_it_was_drawn(records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    calls = []
+
+    def count(images):
+        tf.py_function(lambda: calls.append(1), [], [])
+        return images
+
+    split = dataset.Split(copy, "train", prepare=count)
+    shares = [0.9, 0.1]  # 0.9 of 12 is 10.8: 11, and 1 healthy one
+    assert len(ids(split.batches(4, training=True, epoch=0, positive_shares=shares))) == 12
+    for shard in copy.glob("*.tfrecord"):
+        shard.unlink()
+    assert len(ids(split.batches(4, training=True, epoch=1, positive_shares=shares))) == 12
+    assert len(calls) == 12
+
+
+def test_every_image_comes_sooner_or_later_from_a_window_on_the_disk(records, positives, monkeypatch):
+    monkeypatch.setattr(dataset, "_SHUFFLE_UNCACHED", 1)
+    split = dataset.Split(records, "train", cache=False)
+    seen = set(ids(split.epochs(12, positive_shares=[0.1]).take(30)))  # one positive image in each epoch
+    assert seen >= positives
+
+
+@pytest.mark.parametrize(("held", "needed", "enough"), [("positive", "healthy", 1.0), ("healthy", "positive", 0.0)])
+def test_a_share_needs_images_of_the_class(of_one_class, held, needed, enough):
+    split = dataset.Split(of_one_class(held == "positive"), "train")
+    message = rf"split train: expected {needed} images for positive_share=0\.25\. Received: none among 6"
+    with pytest.raises(InputError, match=message):
+        split.epochs(3, positive_shares=[enough, 0.25])
+    with pytest.raises(InputError, match=message):
+        split.batches(3, training=True, positive_shares=[enough, 0.25])
+    once = ids(split.batches(3, training=True, positive_shares=[enough]))
+    assert len(set(once)) == len(once) == 6
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_shares_lie_between_none_and_all(records, share):
+    with pytest.raises(ValueError, match=f"expected positive_shares in 0..1. Received: {share}"):
+        dataset.Split(records, "train").epochs(4, positive_shares=[0.5, share])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_fewer_positives_than_dataset_json_counts_are_an_error(records, tmp_path, cache):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    manifest = shards.read_manifest(copy)
+    train = tuple(dataclasses.replace(part, positives=part.images) for part in manifest.shards("train"))
+    shards.write_manifest(copy, dataclasses.replace(manifest, splits={"train": train}))
+    batches = dataset.Split(copy, "train", cache=cache).epochs(4, positive_shares=[1.0])
+    with pytest.raises(InputError, match=r"copy: expected whole records; .* Received: "), dataset.readable(copy):
+        list(batches.take(3))
