@@ -5,21 +5,23 @@ For example,
     python -m ptxtf.evaluate --run_dir=runs/demo --records_dir=tfrecords --output_dir=runs/demo/test
 
 OUTPUT_DIR gets scores.json, images.csv (one row per image) and report.html (scores with intervals, pictures). What
-predicting nothing would score is printed beside the result. Research software, no medical device.
+predicting nothing would score is printed beside the result, and what made the masks. Research software, no medical
+device.
 """
 
 from ptxtf import flags
 from ptxtf.config import EvaluateConfig, MaskConfig
 
 
-def main(config: EvaluateConfig, rule: MaskConfig) -> None:
+def main(config: EvaluateConfig, mask_config: MaskConfig) -> None:
     """Evaluate and print the scores beside the baseline."""
     from ptxtf import devices
     from ptxtf.evaluation.evaluate import evaluate
 
-    done = evaluate(config, rule, parts=devices.one_core_per_operation(config.batch_size))
+    done = evaluate(config, mask_config, parts=devices.one_core_per_operation(config.batch_size))
     summary = done.summary
     print(f"{config.split}: {summary['images']} images, {summary['positives']} with pneumothorax")
+    print(f"masks by {done.rule}")
     print(
         f"Dice {summary['dice'].value:.4f} (empty-empty = 1; predicting nothing scores {summary['all_empty_dice']:.4f})"
     )

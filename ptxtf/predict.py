@@ -12,16 +12,17 @@ from ptxtf import flags
 from ptxtf.config import MaskConfig, PredictConfig
 
 
-def main(config: PredictConfig, rule: MaskConfig, names: list[str]) -> None:
+def main(config: PredictConfig, mask_config: MaskConfig, names: list[str]) -> None:
     """Predict and say what was found."""
     from ptxtf import devices
     from ptxtf.inference.results import predict
 
-    done = predict(config, rule, names, parts=devices.one_core_per_operation(config.batch_size))
+    done = predict(config, mask_config, names, parts=devices.one_core_per_operation(config.batch_size))
     for path, reason in done.rejected:
         print(reason if str(path) in reason else f"{path}: {reason}")
     found = sum(finding.pneumothorax for finding in done.findings)
     print(f"{len(done.findings)} radiographs, {found} with pneumothorax, {len(done.rejected)} not readable")
+    print(f"masks by {done.rule}")
     print(done.directory)
 
 

@@ -1,67 +1,62 @@
 """A trained run and a split -> scores.json, images.csv and report.html: what `ptxtf.evaluate` does."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from ptxtf import files, pictures
 from ptxtf.config import EvaluateConfig, MaskConfig
-from ptxtf.data.dataset import examples, readable
-from ptxtf.errors import InputError
+from ptxtf.data.dataset import readable
 from ptxtf.evaluation import report, scores
-from ptxtf.inference import masks
+from ptxtf.inference import cases, choice, masks
 from ptxtf.inference.predictor import Predictor
 
 _PICTURE_SIZE = 420
 
-Example = Mapping[str, Any]
-"""One example as `ptxtf.data.examples(full_mask=True)` gives it, in NumPy."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` wrote, and the summary of `scores.summarize`."""
+    """What `evaluate` wrote, the summary of `scores.summarize`, and the rule that made the masks."""
 
     directory: files.Path
     summary: Mapping[str, Any]
+    rule: masks.Rule
 
 
-def evaluate(config: EvaluateConfig, rule: MaskConfig, *, parts: int = 1) -> Evaluation:
+def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1) -> Evaluation:
     """Score a run on a split at the original size, and write the report.
 
     Args:
         config: the run, the split, and where to write.
-        rule: from probabilities to masks.
+        mask_config: from probabilities to masks, as `choice.complete` completes it.
         parts: of a batch that are computed at the same time, see `Predictor.load`.
 
     Raises:
-        InputError: no finished run, no records, an unknown or empty split.
+        InputError: no finished run, no records, an unknown or empty split, a damaged rule.json.
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     predictor = Predictor.load(config.run_dir, parts=parts)
-    dataset = examples(config.records_dir, config.split, full_mask=True, image_size=predictor.image_size)
+    rule = choice.complete(mask_config, config.run_dir)
+    dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
     with readable(config.records_dir):
         rows = _score(predictor, dataset, config, rule)
-    if not rows:
-        raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
     summary = scores.summarize(rows, resamples=config.bootstrap, seed=config.seed)
     gallery = _draw_gallery(predictor, dataset, choose_gallery(rows, config.gallery), rule)
-    settings = {**dataclasses.asdict(config), **dataclasses.asdict(rule)}
+    settings = dataclasses.asdict(config)
+    content = {"summary": _plain(summary), "settings": settings, "rule": dataclasses.asdict(rule)}
     _write_rows(directory / "images.csv", rows)
-    files.write_json(directory / "scores.json", {"summary": _plain(summary), "settings": settings})
-    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings))
-    return Evaluation(directory, summary)
+    files.write_json(directory / "scores.json", content)
+    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings, rule))
+    return Evaluation(directory, summary, rule)
 
 
 def _score(
-    predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: MaskConfig
+    predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
 ) -> list[scores.ImageScore]:
     return [
         scores.score(
@@ -71,7 +66,7 @@ def _score(
             patient=case["patient"],
             probability=round(float(probabilities.max()), 6),
         )
-        for case, probabilities in _predict(predictor, dataset, config.batch_size, title="scoring")
+        for case, probabilities in cases.predict(predictor, dataset, batch_size=config.batch_size, title="scoring")
     ]
 
 
@@ -99,28 +94,11 @@ def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[
     return list(chosen.values())[:count]
 
 
-def _predict(
-    predictor: Predictor, dataset: tf.data.Dataset, batch_size: int, *, title: str
-) -> Iterator[tuple[Example, np.ndarray]]:
-    """Yield each example with its probabilities at the original size, float32 [H, W]."""
-    cases = dataset.as_numpy_iterator()
-    with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
-        while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
-            images, sizes = [case["image"] for case in group], [case["mask"].shape for case in group]
-            yield from zip(group, predictor.one_by_one(images, sizes, batch_size=batch_size), strict=True)
-            bar.update(len(group))
-
-
-def _plain_case(case: Example) -> Example:
-    texts = {name: case[name].decode() for name in ("image_id", "patient", "view_position")}
-    return {**case, **texts, "mask": case["mask"][..., 0]}
-
-
 def _draw_gallery(
     predictor: Predictor,
     dataset: tf.data.Dataset,
     chosen: Sequence[tuple[scores.ImageScore, str]],
-    rule: MaskConfig,
+    rule: masks.Rule,
 ) -> list[report.Figure]:
     """Predict the chosen cases once more and draw them, in the order chosen."""
     if not chosen:
@@ -130,12 +108,12 @@ def _draw_gallery(
     few = few.apply(tf.data.experimental.assert_cardinality(len(chosen)))
     drawn = {
         case["image_id"]: _draw(case, masks.decide(probabilities, rule))
-        for case, probabilities in _predict(predictor, few, len(chosen), title="drawing")
+        for case, probabilities in cases.predict(predictor, few, batch_size=len(chosen), title="drawing")
     }
     return [report.Figure(png=drawn[row.image_id], row=row, why=why) for row, why in chosen]
 
 
-def _draw(case: Example, predicted_mask: np.ndarray) -> bytes:
+def _draw(case: cases.Case, predicted_mask: np.ndarray) -> bytes:
     """Return a PNG of the radiograph, with truth and prediction drawn at the picture's size."""
     image = pictures.enlarge(case["image"][..., 0], predicted_mask.shape)
     return pictures.png(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ptxtf.evaluation.scores import ImageScore, Mean
+from ptxtf.inference.masks import Rule
 
 _NAMES = {
     "dice": "Dice, all images (empty-empty = 1, as on Kaggle and in the study)",
@@ -46,7 +47,11 @@ class Figure:
 
 
 def page(
-    summary: Mapping[str, Any], rows: Sequence[ImageScore], gallery: Sequence[Figure], settings: Mapping[str, Any]
+    summary: Mapping[str, Any],
+    rows: Sequence[ImageScore],
+    gallery: Sequence[Figure],
+    settings: Mapping[str, Any],
+    rule: Rule,
 ) -> str:
     """Return the page.
 
@@ -54,15 +59,16 @@ def page(
         summary: of `scores.summarize`.
         rows: one per image.
         gallery: pictures to show.
-        settings: what the scores were made with.
+        settings: of `ptxtf.config.EvaluateConfig`.
+        rule: that made the masks.
     """
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>ptxtf: {_text(settings["run_dir"])} on {_text(settings["split"])}</title><style>{_STYLE}</style></head><body>
 <h1>Pneumothorax segmentation: {_text(settings["run_dir"])}</h1>
 <p>Split <b>{_text(settings["split"])}</b> of {_text(settings["records_dir"])}: {summary["images"]} radiographs,
-{summary["positives"]} with pneumothorax. Scored at the original size, threshold {settings["threshold"]}, smallest area
-{settings["min_area_px"]} px. <span class="note">Research software, no medical device.</span></p>
+{summary["positives"]} with pneumothorax. Scored at the original size, masks by
+{_text(rule)}. <span class="note">Research software, no medical device.</span></p>
 <h2>Scores</h2>
 {_score_table(summary)}
 <p class="note">Predicting no pneumothorax at all would score a Dice of {summary["all_empty_dice"]:.4f} over all images.

@@ -22,7 +22,7 @@ from ptxtf import files, pictures
 from ptxtf.config import MaskConfig, PredictConfig
 from ptxtf.data import example, rle
 from ptxtf.errors import InputError
-from ptxtf.inference import findings, masks, radiographs
+from ptxtf.inference import choice, findings, masks, radiographs
 from ptxtf.inference.predictor import Predictor
 
 _LONGEST = 160
@@ -30,11 +30,12 @@ _LONGEST = 160
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What `predict` wrote: the findings, and the files it could not read."""
+    """What `predict` wrote: the findings, the files it could not read, and the rule that made the masks."""
 
     directory: files.Path
     findings: tuple[findings.Finding, ...]
     rejected: tuple[tuple[files.Path, str], ...]
+    rule: masks.Rule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +46,22 @@ class _Film:
     pixels: np.ndarray
 
 
-def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str], *, parts: int = 1) -> Results:
+def predict(config: PredictConfig, mask_config: MaskConfig, names: Sequence[str], *, parts: int = 1) -> Results:
     """Apply a trained run to files and folders of DICOM, PNG or JPEG.
 
     Args:
         config: the run, and where to write.
-        rule: from probabilities to masks.
+        mask_config: from probabilities to masks, as `choice.complete` completes it.
         names: of files and folders.
         parts: of a batch that are computed at the same time, see `Predictor.load`.
 
     Raises:
-        InputError: no finished run, nothing to read, or not one file that can be read.
+        InputError: no finished run, a damaged rule.json, nothing to read, or not one file that can be read.
     """
     paths = radiographs.find(names)
     batch_size = min(config.batch_size, len(paths))
     predictor = Predictor.load(config.run_dir, parts=parts)
+    rule = choice.complete(mask_config, config.run_dir)
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     found: list[findings.Finding] = []
@@ -79,7 +81,7 @@ def predict(config: PredictConfig, rule: MaskConfig, names: Sequence[str], *, pa
     columns = [field.name for field in dataclasses.fields(findings.Finding)]
     files.write_csv(directory / "findings.csv", columns, [dataclasses.astuple(finding) for finding in found])
     files.write_csv(directory / "submission.csv", ["ImageId", "EncodedPixels"], encoded)
-    return Results(directory, tuple(found), tuple(rejected))
+    return Results(directory, tuple(found), tuple(rejected), rule)
 
 
 def _read(paths: Sequence[files.Path], rejected: list[tuple[files.Path, str]]) -> Iterator[_Film]:

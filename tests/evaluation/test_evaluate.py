@@ -1,17 +1,21 @@
 """A run scored end to end, with a model whose answer is known, and the report that comes of it."""
 
 import csv
+import dataclasses
 import html.parser
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
 import ptxtf
-from ptxtf import config, flags
+from ptxtf import config, rundir
+from ptxtf import evaluate as command
 from ptxtf.errors import InputError
 from ptxtf.evaluation import evaluate, report, scores
+from ptxtf.inference import choice, choose_rule, masks
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -28,13 +32,12 @@ def run(records, tmp_path_factory):
     outputs = convolution(images)
     convolution.set_weights([np.full((1, 1, 1, 1), -200.0, np.float32), np.array([50.0], np.float32)])
     keras.Model(images, outputs).save(folder / "model.keras")
-    settings = (
+    settings = config.RunConfig(
         config.InputConfig(records_dir=str(records), image_size=64),
-        config.PreprocessConfig(clahe=False),
-        config.ModelConfig(),
         config.TrainConfig(run_dir=str(folder)),
+        config.PreprocessConfig(clahe=False),
     )
-    (folder / "run.flags").write_text(flags.to_flagfile(*settings))
+    rundir.write_flags(folder, settings)
     return folder
 
 
@@ -95,7 +98,8 @@ def test_scores_json_holds_the_summary_and_the_settings(evaluated):
     assert content["summary"]["all_empty_dice"] == pytest.approx(
         np.mean([row["positive"] == "False" for row in rows(done.directory).values()])
     )
-    assert content["settings"]["threshold"] == 0.5
+    assert content["settings"]["split"] == "test"
+    assert content["rule"] == {"threshold": 0.5, "top_threshold": 0.5, "min_area_px": 0, "origin": "the default"}
 
 
 def test_nan_is_null_in_json(evaluated, monkeypatch):
@@ -109,6 +113,25 @@ def test_a_smallest_area_empties_smaller_masks(evaluated):
     done = evaluated(config.MaskConfig(min_area_px=256 * 256 + 1))
     assert {row["predicted_area_px"] for row in rows(done.directory).values()} == {"0"}
     assert done.summary["dice"].value == done.summary["all_empty_dice"]
+
+
+def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, records, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(choice, "_GAIN", -1.0)  # for a network that has learnt nothing
+    own, out = tmp_path / "own", tmp_path / "out"
+    shutil.copytree(run, own)
+    chosen = choose_rule(own, records, "val")
+    assert chosen.half_dice < chosen.dice
+    half = evaluated(split="val")
+    assert half.summary["dice"].value == pytest.approx(chosen.half_dice, abs=1e-9)
+
+    settings = {"run_dir": str(own), "records_dir": str(records), "output_dir": str(out), "split": "val"}
+    command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig())
+    assert f"masks by {chosen.rule}\n" in capsys.readouterr().out
+    content = json.loads((out / "scores.json").read_text())
+    assert content["summary"]["dice"]["value"] == pytest.approx(chosen.dice, abs=1e-9)
+    assert content["rule"] == dataclasses.asdict(chosen.rule)
+    assert content["rule"]["origin"] == "chosen on val"
+    assert f"masks by\n{chosen.rule}." in (out / "report.html").read_text()
 
 
 def test_an_unknown_split_is_one_clear_line(evaluated):
@@ -155,10 +178,11 @@ def test_the_report_escapes_what_comes_from_outside():
     nasty = '<script>alert("x")</script>'
     row = image_score(nasty)
     summary = scores.summarize([row], resamples=3, seed=0)
-    settings = {"run_dir": nasty, "records_dir": "r", "split": "test", "threshold": 0.5, "min_area_px": 0}
-    text = report.page(summary, [row], [report.Figure(b"", row, "worst")], settings)
+    settings = {"run_dir": nasty, "records_dir": "r", "split": "test"}
+    rule = masks.Rule(0.5, 0.5, 0, origin=f"chosen on {nasty}")
+    text = report.page(summary, [row], [report.Figure(b"", row, "worst")], settings, rule)
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 3
+    assert text.count("&lt;script&gt;") >= 4
 
 
 def test_the_gallery_shows_each_kind_once():

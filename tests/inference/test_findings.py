@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ptxtf.config import MaskConfig
 from ptxtf.data import dicom
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks, radiographs, results
@@ -14,15 +13,38 @@ from ptxtf.inference import findings, masks, radiographs, results
 
 def test_the_threshold_counts_as_above():
     probabilities = np.array([[0.49, 0.5], [0.51, 0.0]], np.float32)
-    np.testing.assert_array_equal(masks.decide(probabilities, MaskConfig(threshold=0.5)), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(masks.decide(probabilities, masks.Rule(0.5, 0.5, 0, origin="")), [[0, 1], [1, 0]])
 
 
 @pytest.mark.parametrize(("smallest", "kept"), [(3, True), (4, False)])
 def test_a_mask_below_the_smallest_area_counts_as_none(smallest, kept):
     probabilities = np.zeros((5, 5), np.float32)
     probabilities[0, :3] = 0.9
-    mask = masks.decide(probabilities, MaskConfig(min_area_px=smallest))
+    mask = masks.decide(probabilities, masks.Rule(0.5, 0.5, smallest, origin=""))
     assert mask.sum() == (3 if kept else 0)
+
+
+@pytest.mark.parametrize(("smallest", "kept"), [(2, True), (3, False)])
+def test_sure_pixels_decide_whether_there_is_a_mask_and_the_others_belong_to_it(smallest, kept):
+    probabilities = np.array([[0.75, 0.8, 0.74], [0.3, 0.29, 0.0]], np.float32)
+    mask = masks.decide(probabilities, masks.Rule(0.3, 0.75, smallest, origin=""))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, [[1, 1, 1], [1, 0, 0]] if kept else np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (masks.Rule(0.5, 0.5, 0, origin="the default"), "threshold 0.5 (the default)"),
+        (masks.Rule(0.5, 0.75, 0, origin="as given"), "threshold 0.5 (as given)"),
+        (
+            masks.Rule(0.2890625, 0.75, 600, origin="chosen on val"),
+            "threshold 0.2890625, none below 600 px at 0.75 or more (chosen on val)",
+        ),
+    ],
+)
+def test_a_rule_in_words(rule, text):
+    assert str(rule) == text
 
 
 def test_a_finding_by_hand():

@@ -1,0 +1,53 @@
+"""Records -> examples in NumPy, one after another, each with its probabilities at the original size."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from ptxtf import files
+from ptxtf.data.dataset import examples
+from ptxtf.errors import InputError
+from ptxtf.inference.predictor import Predictor
+
+Case = Mapping[str, Any]
+"""One example as `ptxtf.data.examples(full_mask=True)` gives it, in NumPy: its mask [H, W], its texts as str."""
+
+
+def read(records_dir: files.Name, split: str, *, image_size: int) -> tf.data.Dataset:
+    """Return the examples of a split, images at the size that the network sees, masks at the original one.
+
+    Raises:
+        InputError: as `ptxtf.data.examples`; a split without images.
+    """
+    dataset = examples(records_dir, split, full_mask=True, image_size=image_size)
+    if not int(dataset.cardinality()):
+        raise InputError(f"{records_dir}: expected images in split {split!r}. Received: none")
+    return dataset
+
+
+def predict(
+    predictor: Predictor, dataset: tf.data.Dataset, *, batch_size: int, title: str
+) -> Iterator[tuple[Case, np.ndarray]]:
+    """Yield each example with its probabilities at the original size, float32 [H, W].
+
+    Args:
+        predictor: of a trained run.
+        dataset: of `read`, or a part of it.
+        batch_size: images that are computed together.
+        title: of the progress bar.
+    """
+    cases = dataset.as_numpy_iterator()
+    with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
+        while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
+            images, sizes = [case["image"] for case in group], [case["mask"].shape for case in group]
+            yield from zip(group, predictor.one_by_one(images, sizes, batch_size=batch_size), strict=True)
+            bar.update(len(group))
+
+
+def _plain_case(case: Case) -> Case:
+    texts = {name: case[name].decode() for name in ("image_id", "patient", "view_position")}
+    return {**case, **texts, "mask": case["mask"][..., 0]}
