@@ -26,7 +26,7 @@ def logits_function(
     is divided; each batch shape is compiled once.
 
     Args:
-        model: gives logits [B, h, w, 1] for float32 images in 0..1.
+        model: gives logits [B, h, w, 1] for float32 images in 0..1, or a dictionary with such as "mask".
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
         fixed: the model will learn no more.
@@ -34,12 +34,18 @@ def logits_function(
             `ptxtf.devices.one_core_per_operation` says.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
+    model = masks_alone(model)
     infer = network_function(model, xla=xla, fixed=fixed)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
 
     return tf.function(_divided(logits, parts), autograph=False)
+
+
+def masks_alone(model: keras.Model) -> keras.Model:
+    """Return a model without the heads that only training needs."""
+    return keras.Model(model.input, model.output["mask"]) if isinstance(model.output, dict) else model
 
 
 def network_function(model: keras.Model, *, xla: bool, fixed: bool = False, parts: int = 1) -> Logits:

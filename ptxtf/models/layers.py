@@ -50,9 +50,12 @@ def can_fuse(layer: keras.layers.BatchNormalization, inputs: tf.Tensor | keras.K
 def normalize(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, *, training: bool | None = None) -> tf.Tensor:
     """Normalize inputs, float [B, H, W, C], as a layer would: by the batch's statistics in training, else its averages.
 
-    A frozen layer keeps to its averages in training, too. The layer's averages move as by its own call.
+    A frozen layer keeps to its averages in training, too. The layer's averages move as by its own call. Where replicas
+    share a batch, its statistics are those of all of it.
     """
     by_batch = bool(training) and layer.trainable
+    if by_batch and (replica := tf.distribute.get_replica_context()) and replica.num_replicas_in_sync > 1:
+        return _normalize_shared(layer, inputs, replica)
     mean, variance = tf.convert_to_tensor(layer.moving_mean), tf.convert_to_tensor(layer.moving_variance)
     unused = tf.zeros([0])  # the operation takes no statistics where it finds them
     outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -67,6 +70,25 @@ def normalize(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, *, trai
     if by_batch:
         _move(layer.moving_mean, batch_mean, layer.momentum)
         _move(layer.moving_variance, batch_variance * _bias(inputs), layer.momentum)
+    return tf.cast(outputs, layer.compute_dtype)
+
+
+def _normalize_shared(
+    layer: keras.layers.BatchNormalization, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext
+) -> tf.Tensor:
+    """Normalize a replica's share of a batch by the statistics of the whole batch; all shares are of one size."""
+
+    def mean_of(values: tf.Tensor) -> tf.Tensor:
+        return replica.all_reduce("SUM", tf.reduce_mean(values, axis=[0, 1, 2])) / replica.num_replicas_in_sync
+
+    exact = tf.cast(inputs, tf.float32)
+    mean = mean_of(exact)
+    variance = mean_of(tf.square(exact - mean))
+    gamma = tf.convert_to_tensor(layer.gamma) if layer.scale else None
+    beta = tf.convert_to_tensor(layer.beta) if layer.center else None
+    _move(layer.moving_mean, mean, layer.momentum)
+    _move(layer.moving_variance, variance, layer.momentum)
+    outputs = tf.nn.batch_normalization(exact, mean, variance, beta, gamma, layer.epsilon)
     return tf.cast(outputs, layer.compute_dtype)
 
 
