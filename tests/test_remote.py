@@ -24,7 +24,7 @@ from ptxtf.config import (
     MaskConfig,
     ModelConfig,
     PredictConfig,
-    PreprocessConfig,
+    RunConfig,
     TrainConfig,
 )
 from ptxtf.data import check, convert
@@ -319,17 +319,16 @@ def test_flag_files_build_on_one_another_from_afar(remote):
         flags.parse([f"--flagfile={remote}/none"], PhantomConfig)
 
 
-def settings_of(run_dir, records_dir, *, epochs=1) -> rundir.Settings:
-    return rundir.Settings(
+def settings_of(run_dir, records_dir, *, epochs=1) -> RunConfig:
+    return RunConfig(
         InputConfig(records_dir=str(records_dir), batch_size=4),
-        PreprocessConfig(),
-        ModelConfig(backbone="tiny", weights="none", decoder_filters=(4, 4, 4, 4, 4)),
         TrainConfig(run_dir=str(run_dir), epochs=epochs, overlays=1),
+        network=ModelConfig(backbone="tiny", weights="none", decoder_filters=(4, 4, 4, 4, 4)),
     )
 
 
 def test_a_run_keeps_its_state(folder):
-    assert rundir.newest_checkpoint(folder) is None
+    assert rundir.checkpoints(folder) == []
     with pytest.raises(InputError, match=r"run\.flags: expected a run folder written by ptxtf\.train"):
         rundir.read_flags(folder)
     written = settings_of(folder, "records")
@@ -340,21 +339,25 @@ def test_a_run_keeps_its_state(folder):
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
     state = checkpoints.RunState(folder, model, optimizer)
-    for epoch, loss in enumerate([3.0, 1.0, 2.0], start=1):  # the second is the best
+    for epoch in (1, 2, 3):
         model.set_weights([np.full([1, 1], epoch), np.zeros([1])])
-        state.save(val_loss=loss)
-    newest = rundir.newest_checkpoint(folder)
-    assert newest == folder / "checkpoints" / "ckpt-3"
+        checkpoints.keep_weights(folder, model, epoch)
+        state.save()
+    found = rundir.checkpoints(folder)
+    assert found == [folder / "checkpoints" / "ckpt-3", folder / "checkpoints" / "ckpt-2"]
 
     fresh = checkpoints.RunState(folder, model, optimizer)
-    fresh.restore(newest, epochs=3)
-    assert (fresh.epoch, fresh.best) == (3, 1.0)
+    assert fresh.restore(found, epochs=3) == []
+    assert fresh.epoch == 3
     assert model(np.ones([1, 1])).numpy() == 3
-    with files.local(fresh.finish()) as local:
-        assert keras.saving.load_model(local)(np.ones([1, 1])).numpy() == 2
-    (folder / rundir.BEST).unlink()
-    with pytest.raises(InputError, match=r"best\.weights\.h5: expected the weights of the best epoch"):
-        fresh.finish()
+    checkpoints.load_mean(folder, model, [1, 2])
+    checkpoints.write_model(folder, model)
+    with files.local(folder / rundir.MODEL) as local:
+        assert keras.saving.load_model(local)(np.ones([1, 1])).numpy() == 1.5
+    checkpoints.drop_weights(folder, but=[2])
+    assert [path.name for path in (folder / rundir.EPOCHS).iterdir()] == ["epoch-00002.weights.h5"]
+    with pytest.raises(InputError, match=r"epoch-00001\.weights\.h5: expected the weights of an epoch"):
+        checkpoints.load_mean(folder, model, [1])
 
 
 def test_history_comes_back(folder):
@@ -423,9 +426,9 @@ def test_the_whole_way_leads_through_remote_folders(phantoms, tmp_path, remote, 
         check.contact_sheet(checked).read_bytes() == check.contact_sheet(check.check(tmp_path / "records")).read_bytes()
     )
 
-    loop.train(*settings_of(tmp_path / "run", tmp_path / "records", epochs=2))
+    loop.train(settings_of(tmp_path / "run", tmp_path / "records", epochs=2))
     for epochs in (1, 2):
-        assert loop.train(*settings_of(remote / "run", remote / "records", epochs=epochs)) == remote / "run"
+        assert loop.train(settings_of(remote / "run", remote / "records", epochs=epochs)) == remote / "run"
     assert f"{remote}/run: going on after epoch 1 of 2" in capsys.readouterr().out
     here, there = (history.read(folder / "run", epochs=2) for folder in (tmp_path, remote))
     assert [row | {"seconds": 0} for row in there] == [row | {"seconds": 0} for row in here]

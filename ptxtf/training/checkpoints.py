@@ -1,87 +1,160 @@
 """The state of a run <-> files, so that a stopped run goes on and a finished one can be used.
 
-Flows in: model and optimizer after each epoch. Flows out: checkpoints, the best weights, model.keras (`ptxtf.rundir`).
-An epoch that was interrupted is run again from its start; as order and augmentation depend on (seed, epoch) alone, the
-result is that of an uninterrupted run.
+Flows in: model, optimizer and averages after each epoch. Flows out: checkpoints, the weights of the epochs that the
+final model may be made of, and model.keras (`ptxtf.rundir`). An epoch that was interrupted is run again from its start;
+as order and augmentation depend on (seed, epoch) alone, the result is that of an uninterrupted run.
 """
 
+import math
+from collections.abc import Mapping, Sequence
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, rundir
 from ptxtf.errors import InputError, first_line
+from ptxtf.training import averages
+
+_KEPT = 2
+"""Checkpoints; the older one is for the case that the newer one is damaged."""
 
 
 class RunState:
-    """Weights, optimizer, finished epochs and best score of a run, kept in its folder.
+    """Weights, optimizer, moving averages and number of finished epochs, kept in a run's folder.
 
     Args:
         run_dir: the run's folder.
         model: the network.
         optimizer: built for the model's trainable variables.
+        average: moving averages of the model's weights, if any.
     """
 
-    def __init__(self, run_dir: files.Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    def __init__(
+        self,
+        run_dir: files.Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        average: averages.MovingAverage | None = None,
+    ) -> None:
         self._run_dir = run_dir
-        self._model = model
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        self._best = tf.Variable(float("inf"), dtype=tf.float32, trainable=False, name="best")
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=self._epoch, best=self._best)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / rundir.CHECKPOINTS), max_to_keep=2)
+        parts = {"model": model, "optimizer": optimizer, "epoch": self._epoch}
+        checkpoint = tf.train.Checkpoint(**parts, **({"average": average} if average else {}))
+        folder = run_dir / rundir.CHECKPOINTS
+        try:
+            self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=_KEPT)
+        except UnicodeDecodeError:  # TensorFlow's own list of them is damaged, and not needed
+            (folder / "checkpoint").unlink()
+            self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=_KEPT)
 
     @property
     def epoch(self) -> int:
         """Number of finished epochs."""
-        return int(self._epoch)
+        return int(self._epoch.numpy())
 
-    @property
-    def best(self) -> float:
-        """Lowest validation loss so far; infinity before the first."""
-        return float(self._best)
+    def restore(self, paths: Sequence[files.Path], *, epochs: int) -> list[str]:
+        """Load the newest checkpoint that is whole.
 
-    def restore(self, path: files.Path, *, epochs: int) -> None:
-        """Load a checkpoint of a run that is to have `epochs` epochs.
+        Args:
+            paths: of a run's checkpoints, newest first, at least one.
+            epochs: that the run is to have.
+
+        Returns:
+            A line for each checkpoint that is damaged.
 
         Raises:
-            InputError: it is damaged, of another network, or of more epochs.
+            InputError: all are damaged, or of another network; or the run has more epochs.
         """
-        try:
-            self._manager.checkpoint.restore(str(path)).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{path}: expected a whole checkpoint of this network. Received: {first_line(error)}"
-            ) from None
+        damages: list[str] = []
+        for path in paths:
+            try:
+                self._manager.checkpoint.restore(str(path)).assert_consumed()
+                break
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+                damages.append(f"{path}: expected a whole checkpoint of this network. Received: {first_line(error)}")
+        else:
+            raise InputError(damages[0])
         if self.epoch > epochs:
             raise InputError(
                 f"{self._run_dir}: expected --epochs of at least {self.epoch}. Received: --epochs={epochs}"
             )
+        return damages
 
-    def save(self, *, val_loss: float | None) -> None:
-        """Note one more finished epoch; keep its weights if its validation loss is the lowest (None: no validation).
+    def save(self, *, write: bool = True) -> None:
+        """Note one more finished epoch.
 
-        The loss, not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty.
-        """
-        if val_loss is not None and val_loss < self.best:
-            self._best.assign(val_loss)
-            with files.atomic_local(self._run_dir / rundir.BEST, ending=".weights.h5") as temporary:
-                self._model.save_weights(temporary)
-        self._epoch.assign_add(1)
-        self._manager.save(checkpoint_number=self._epoch)
-
-    def finish(self) -> files.Path:
-        """Write model.keras with the best weights and return its path.
+        Args:
+            write: whether this process writes the checkpoint.
 
         Raises:
-            InputError: the best weights are gone or damaged.
+            InputError: it cannot be written; the checkpoints before stay.
         """
-        best = self._run_dir / rundir.BEST
-        if self.best < float("inf"):
-            try:
-                with files.local(best) as file:
-                    self._model.load_weights(file)
-            except (OSError, ValueError, KeyError) as error:
-                raise InputError(f"{best}: expected the weights of the best epoch. Received: {error}") from None
-        path = self._run_dir / rundir.MODEL
-        with files.atomic_local(path, ending=".keras") as temporary:
-            self._model.save(temporary)
-        return path
+        self._epoch.assign_add(1)
+        if not write:
+            return
+        try:
+            self._manager.save(checkpoint_number=self._epoch)
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"{self._run_dir / rundir.CHECKPOINTS}: expected room for a checkpoint; the one before stays. "
+                f"Received: {first_line(error)}"
+            ) from None
+
+
+def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> list[int]:
+    """Return the epochs, counted from 1, that the final model is made of.
+
+    Args:
+        rows: of history.csv.
+        keep: "best", those of the lowest validation loss (of equal ones the earlier), or "last".
+        count: how many.
+
+    The loss, not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty.
+    """
+    epochs = [int(row["epoch"]) for row in rows]
+    if keep == "last" or not rows or "val_loss" not in rows[0]:
+        return epochs[-count:]
+    losses = {epoch: rows[epoch - 1]["val_loss"] for epoch in epochs}
+    return sorted(epochs, key=lambda epoch: (math.isnan(losses[epoch]), losses[epoch], epoch))[:count]
+
+
+def keep_weights(run_dir: files.Path, model: keras.Model, epoch: int) -> None:
+    """Write the model's weights as those of an epoch."""
+    path = run_dir / rundir.EPOCHS / rundir.weights_name(epoch)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.atomic_local(path, ending=".weights.h5") as temporary:
+        model.save_weights(temporary)
+
+
+def drop_weights(run_dir: files.Path, *, but: Sequence[int]) -> None:
+    """Delete the weights of all other epochs."""
+    wanted = {rundir.weights_name(epoch) for epoch in but}
+    for path in (run_dir / rundir.EPOCHS).glob("epoch-*.weights.h5"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def load_mean(run_dir: files.Path, model: keras.Model, epochs: Sequence[int]) -> None:
+    """Give a model the mean of the weights that it had after some epochs.
+
+    Raises:
+        InputError: weights are gone or damaged.
+    """
+
+    def of_epoch(epoch: int) -> list[np.ndarray]:
+        path = run_dir / rundir.EPOCHS / rundir.weights_name(epoch)
+        try:
+            with files.local(path) as file:
+                model.load_weights(file)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: expected the weights of an epoch. Received: {first_line(error)}") from None
+        return model.get_weights()
+
+    model.set_weights(averages.mean(map(of_epoch, epochs)))
+
+
+def write_model(run_dir: files.Path, model: keras.Model) -> None:
+    """Write model.keras."""
+    with files.atomic_local(run_dir / rundir.MODEL, ending=".keras") as temporary:
+        model.save(temporary)

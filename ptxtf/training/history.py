@@ -7,24 +7,29 @@ from ptxtf import files, rundir
 from ptxtf.errors import InputError
 
 
-def read(run_dir: files.Path, *, epochs: int) -> list[dict[str, float]]:
-    """Return the rows of the first `epochs` epochs; later ones belong to a pass that was not finished.
+def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, float]]:
+    """Return the rows of the first `epochs` epochs, as later ones belong to a pass that was not finished; None: all.
 
     Raises:
         InputError: the file lacks rows, or holds other things than numbers.
     """
     path = run_dir / rundir.HISTORY
-    if not epochs:
+    if epochs == 0:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        found = [row for row in rows if row["epoch"] <= epochs]
+        found = [row for row in rows if epochs is None or row["epoch"] <= epochs]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected a table of numbers with one row per epoch. Received: {error}") from None
-    if len(found) != epochs:
+    if epochs is not None and len(found) != epochs:
         raise InputError(f"{path}: expected a row for each of {epochs} finished epochs. Received: {len(found)}")
     return found
+
+
+def rounded(row: Mapping[str, float]) -> dict[str, float]:
+    """Return a row as `read` gives it after `write`, so that a run that goes on decides as one that was not stopped."""
+    return {name: float(f"{value:.6g}") for name, value in row.items()}
 
 
 def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:

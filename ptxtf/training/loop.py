@@ -5,216 +5,228 @@
 An epoch depends on the seed and its number alone, so that a run that was stopped goes on as if it had not been.
 """
 
+import contextlib
 import dataclasses
-import functools
+import io
+import itertools
+import math
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import keras
 import tensorflow as tf
-import tqdm
 
-from ptxtf import files, forward, models, pipeline, preprocess, rundir
-from ptxtf.config import InputConfig, ModelConfig, Precision, PreprocessConfig, TrainConfig
-from ptxtf.data.dataset import Split, as_it_is, readable
+from ptxtf import files, forward, rundir
+from ptxtf.config import RunConfig
+from ptxtf.data.dataset import Batch, common_size, readable
 from ptxtf.errors import InputError
-from ptxtf.training import checkpoints, history, losses, metrics, optimizers, schedules, steps, watch
+from ptxtf.inference import choose_rule
+from ptxtf.training import averages, checkpoints, distribution, epochs, history, metrics, schedules, setup, watch
+from ptxtf.training.setup import Run, Stage
+
+Row = dict[str, float]
+"""Of history.csv."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """What the epochs of one run have in common."""
-
-    inputs: InputConfig
-    preprocessing: PreprocessConfig
-    seed: int
-    source: pipeline.TrainingSource
-    val_split: Split | None
-    steps_per_epoch: int
-    strategy: tf.distribute.Strategy
-    functions: steps.Steps
-
-
-def train(
-    inputs: InputConfig, preprocessing: PreprocessConfig, network: ModelConfig, training: TrainConfig
-) -> files.Path:
+def train(config: RunConfig) -> files.Path:
     """Train a network, or go on with a run that was stopped; return the run's folder.
 
-    Reads the splits that `inputs` names; writes run.flags, checkpoints, history.csv, TensorBoard events, curves.png and
-    model.keras to `training.run_dir`.
+    Reads the splits that `config.inputs` names; writes run.flags, checkpoints, history.csv, TensorBoard events,
+    curves.png and model.keras to `config.training.run_dir`.
 
     Raises:
-        InputError: settings that do not fit the records, the backbone or the run's folder.
+        InputError: settings that do not fit the records, the devices, the backbone or the run's folder; another process
+            at work there; a loss that is no number; a disk that is full; another machine that is gone.
     """
-    if network.freeze_encoder and training.encoder_rate != 1:
-        raise InputError(
-            f"expected no encoder_rate with freeze_encoder. Received: encoder_rate={training.encoder_rate:g}"
-        )
-    run_dir = files.path(training.run_dir)
-    source = pipeline.training_source(inputs, preprocessing)
-    val_split = _val_split(inputs)
-    files.sweep(run_dir)
-    begun = rundir.newest_checkpoint(run_dir)
-    # run.flags tells what "as stored" and "auto" were
-    inputs = dataclasses.replace(inputs, image_size=source.split.image_size)
-    if chosen := network.precision == "auto":
-        network = dataclasses.replace(network, precision=_choose_precision(run_dir, begun=bool(begun)))
-    settings = rundir.Settings(inputs, preprocessing, network, training)
-    steps_per_batch = preprocess.patches_per_image(preprocessing, image_size=(inputs.image_size, inputs.image_size))
-    steps_per_epoch = source.split.steps(inputs.batch_size) * steps_per_batch
-
-    keras.utils.set_random_seed(training.seed)
-    strategy = _strategy()
-    xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
-    if begun:
-        rundir.check_same(run_dir, settings)
-    with strategy.scope():
-        # a begun run has its weights in the checkpoint, and need not find the first ones again
-        model = build_model(dataclasses.replace(network, weights="none") if begun else network)
-        optimizer = optimizers.adam(
-            model,
-            schedules.learning_rate(training, steps_per_epoch=steps_per_epoch),
-            encoder_rate=training.encoder_rate,
-            precision=network.precision,
-        )
-        state = checkpoints.RunState(run_dir, model, optimizer)
-        logits_of = forward.logits_function(model, preprocessing, xla=xla)
-        functions = steps.build(
-            model, logits_of, _loss(training), optimizer, augment=source.augment, batch_size=inputs.batch_size, xla=xla
-        )
-    if chosen:
-        print(f"{run_dir}: --precision={network.precision}, {'as it was begun' if begun else 'as this machine has it'}")
-    if begun:
-        state.restore(begun, epochs=training.epochs)
-        print(f"{run_dir}: going on after epoch {state.epoch} of {training.epochs}")
-    rundir.write_flags(run_dir, settings)
-    run = _Run(inputs, preprocessing, training.seed, source, val_split, steps_per_epoch, strategy, functions)
-    with readable(inputs.records_dir):
-        cases = (
-            watch.choose_cases(val_split, training.overlays, inputs.batch_size)
-            if val_split and training.overlays
-            else None
-        )
-    events = watch.Watch(run_dir, cases, logits_of)
-    rows = history.read(run_dir, epochs=state.epoch)
-    stream = _augmented(run, first_epoch=state.epoch)
-    for epoch in range(state.epoch, training.epochs):
-        with readable(inputs.records_dir):
-            rows.append(_train_and_validate(run, stream, epoch))
-        history.write(run_dir, rows)
-        events.epoch(rows[-1])
-        state.save(val_loss=rows[-1].get("val_loss"))
-        print(_line(rows[-1], training.epochs), flush=True)
-    state.finish()
-    watch.draw_curves(run_dir, rows)
+    _check(config)
+    if machines := distribution.machines():
+        print(f"waiting for all machines of TF_CONFIG: {machines}", flush=True)
+    strategy = distribution.strategy()  # before TensorFlow computes
+    run_dir = files.path(config.training.run_dir)
+    with _at_work(run_dir, strategy, dry_run=config.training.dry_run):
+        begun = rundir.checkpoints(run_dir)
+        config = _complete(config, begun=bool(begun))
+        if begun:
+            rundir.check_same(run_dir, config)
+        elif (run_dir / rundir.MODEL).is_file() and not config.training.dry_run:
+            raise InputError(
+                f"{run_dir / rundir.CHECKPOINTS}: expected the checkpoints of the run that ended in {rundir.MODEL}; "
+                "give another run another --run_dir. Received: none"
+            )
+        with distribution.together(strategy):
+            run = setup.build(config, strategy, begun=bool(begun))
+            if config.training.dry_run:
+                _try_out(run)
+            else:
+                _train(run, begun)
     return run_dir
 
 
-def _choose_precision(run_dir: files.Path, *, begun: bool) -> Precision:
-    """Return the precision that a run was begun with, or that is right for this machine."""
-    if begun:
-        return rundir.read_flags(run_dir).network.precision
-    return forward.choose_precision("auto")
-
-
-def _val_split(inputs: InputConfig) -> Split | None:
-    """Return the split that is validated on, if there is to be one."""
-    if not inputs.val_split:
-        return None
-    return Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
-
-
-def build_model(network: ModelConfig) -> keras.Model:
-    """Return the network that the settings describe."""
-    options: dict[str, Any] = {}
-    if network.decoder in ("unet", "unet_plus_plus"):
-        options["decoder_filters"] = network.decoder_filters
-    if network.decoder == "unet":
-        options |= {"upsampling": network.upsampling, "attention": network.attention}
-    model = getattr(models, network.decoder)(
-        network.backbone,
-        weights=None if network.weights == "none" else network.weights,
-        input_scaling=None if network.input_scaling == "family" else network.input_scaling,
-        precision=forward.choose_precision(network.precision),
-        **options,
-    )
-    if network.freeze_encoder:
-        models.freeze(model)
-    return model
-
-
-def _strategy() -> tf.distribute.Strategy:
-    """Return the strategy for what the machine has: all GPUs where there are several, else the one device."""
-    return (
-        tf.distribute.MirroredStrategy()
-        if len(tf.config.list_logical_devices("GPU")) > 1
-        else tf.distribute.get_strategy()
-    )
-
-
-def _loss(training: TrainConfig) -> keras.losses.Loss:
-    return losses.focal_dice(
-        focal_weight=training.focal_weight,
-        dice_weight=training.dice_weight,
-        alpha=training.focal_alpha,
-        gamma=training.focal_gamma,
-        reduction=None,
-    )
-
-
-_Stream = Iterator[tuple[tf.Tensor, tf.Tensor]]
-"""Images and masks, float32 [S, B, h, w, 1] on each replica, for S steps."""
-
-
-def _train_and_validate(run: _Run, stream: _Stream, epoch: int) -> dict[str, float]:
-    """Run one epoch, counted from 0, and return its row of history.csv."""
-    start = time.perf_counter()
-    row = {"epoch": epoch + 1.0, "loss": _train_epoch(run, stream, epoch)}
-    if run.val_split:
-        row |= {f"val_{name}": value for name, value in _validate(run, run.val_split).items()}
-    return row | {"seconds": time.perf_counter() - start}
-
-
-def _train_epoch(run: _Run, stream: _Stream, epoch: int) -> float:
-    """Train on every batch of an epoch once; return the mean loss."""
-    values: list[tf.Tensor] = []
-    with tqdm.tqdm(total=run.steps_per_epoch, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=None) as bar:
-        while len(values) < run.steps_per_epoch:
-            images, masks = next(stream)
-            for index in range(run.strategy.experimental_local_results(images)[0].shape[0]):
-                values.append(run.functions.update(images, masks, tf.constant(index)))
-                bar.update()
-    return float(tf.reduce_mean(values))
-
-
-def _augmented(run: _Run, *, first_epoch: int) -> _Stream:
-    """Yield one epoch after another without end, augmented on the replicas or on the host.
-
-    On the replicas unless the host was asked for, even where the processor is the only replica: the model fills all of
-    its cores, so that working ahead, as `ptxtf.batches` does there, would gain nothing.
-    """
-    distribute = run.strategy.experimental_distribute_dataset
-    if run.preprocessing.preprocess_on == "host":
-        augmented = run.source.augmented(run.inputs.batch_size, seed=run.seed, first=first_epoch)
-        steps_of = tf.data.Dataset.from_tensor_slices  # one after another, as replicas share the first axis
-        for step in distribute(
-            augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
-        ):
-            yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
+@contextlib.contextmanager
+def _at_work(run_dir: files.Path, strategy: tf.distribute.Strategy, *, dry_run: bool) -> Iterator[None]:
+    """Keep the folder for this run; let only one of several machines speak and write."""
+    if not distribution.is_chief(strategy):
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
         return
-    for batch in distribute(run.source.split.epochs(run.inputs.batch_size, seed=run.seed, first=first_epoch)):
-        yield run.functions.augment(batch)
+    if dry_run:
+        yield
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with files.locked(run_dir):
+        files.sweep(run_dir)
+        yield
 
 
-def _validate(run: _Run, split: Split) -> dict[str, float]:
-    """Return loss, Dice (empty-empty = 1) and Dice over positives of a split, whole images in either mode."""
-    batches = split.batches(run.inputs.batch_size, training=False)
-    parts = [run.functions.score(batch) for batch in run.strategy.experimental_distribute_dataset(batches)]
-    return metrics.means(functools.reduce(metrics.merge, parts))
+def _check(config: RunConfig) -> None:
+    """Refuse settings of one stage that do not go with those of another."""
+    inputs, network, optimizer, training = config.inputs, config.network, config.optimizer, config.training
+    if network.freeze_encoder and optimizer.encoder_rate != 1:
+        raise InputError(
+            f"expected no encoder_rate with freeze_encoder. Received: encoder_rate={optimizer.encoder_rate:g}"
+        )
+    if config.preprocessing.mode == "patch" and training.first_sizes:
+        raise InputError(f"expected no first_sizes with mode=patch. Received: first_sizes={training.first_sizes}")
+    if not inputs.val_split and (training.patience or optimizer.schedule == "plateau"):
+        raise InputError("expected a --val_split for --patience and --schedule=plateau. Received: none")
+    if both := set(inputs.train_split.split("+")) & set(inputs.val_split.split("+")):
+        raise InputError(f"expected a --val_split that is not trained on. Received: {', '.join(sorted(both))} in both")
+    ends = {"freeze_epochs": max(network.freeze_epochs, default=0)}
+    ends["first_sizes"] = len(training.first_sizes) * training.size_epochs
+    for name, end in ends.items():
+        if end >= training.epochs:
+            raise InputError(f"expected --epochs above {end}, where --{name} end. Received: epochs={training.epochs}")
 
 
-def _line(row: dict[str, float], epochs: int) -> str:
+def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
+    """Replace "as stored" and "auto" by what they are here, or were where the run was begun."""
+    size = common_size(config.inputs.records_dir, image_size=config.inputs.image_size)
+    inputs = dataclasses.replace(config.inputs, image_size=size)
+    if config.network.precision != "auto":
+        return config._replace(inputs=inputs)
+    run_dir = files.path(config.training.run_dir)
+    precision = rundir.read_flags(run_dir).network.precision if begun else forward.choose_precision("auto")
+    print(f"{run_dir}: --precision={precision}, {'as it was begun' if begun else 'as this machine has it'}")
+    return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
+
+
+def _train(run: Run, begun: list[files.Path]) -> None:
+    """Run the epochs that are still to come, and write the final model."""
+    learner, count = run.learner, run.config.training.epochs
+    with run.strategy.scope():
+        state = checkpoints.RunState(run.run_dir, learner.model, learner.optimizer, learner.average)
+    if begun:
+        for damage in state.restore(begun, epochs=count):
+            print(f"{damage}; going on with the one before")
+        print(f"{run.run_dir}: going on after epoch {state.epoch} of {count}")
+    rows = history.read(run.run_dir, epochs=state.epoch)
+    if run.is_chief:
+        rundir.write_flags(run.run_dir, run.config)
+    events = watch.Watch(run.run_dir, _cases(run), run.logits_of) if run.is_chief else None
+    stage = None
+    for phase, following in itertools.zip_longest(run.phases, run.phases[1:]):
+        last = following.first if following else count
+        if state.epoch < last and not _is_over(run, rows):
+            stage = setup.stage(run, phase, before=stage)
+            _train_phase(run, stage, last, state, rows, events)
+    if run.is_chief:
+        _finish(run, rows)
+    distribution.meet(run.strategy)
+
+
+def _train_phase(
+    run: Run, stage: Stage, last: int, state: checkpoints.RunState, rows: list[Row], events: watch.Watch | None
+) -> None:
+    """Run the epochs of a phase that are still to come, up to `last`."""
+    batches = epochs.batches(run, stage, first_epoch=state.epoch)
+    for epoch in range(state.epoch, last):
+        run.rate.factor.assign(schedules.plateau_factor(run.config.optimizer, _val_losses(rows)))
+        start = time.perf_counter()
+        row = {"epoch": epoch + 1.0, "loss": epochs.train(run, stage, batches, epoch)}
+        epochs.check_weights(run, epoch)
+        with run.learner.average.in_place() if run.learner.average else contextlib.nullcontext():
+            totals = epochs.validate(run, stage)
+            row |= {f"val_{name}": value for name, value in metrics.means(totals).items()} if totals else {}
+            rows.append(history.rounded(row | {"seconds": time.perf_counter() - start}))
+            _note(run, rows, totals, events)
+        state.save(write=run.is_chief)
+        if run.is_chief:
+            # those of the epoch before are for its checkpoint, should this one be damaged
+            checkpoints.drop_weights(run.run_dir, but=[*_chosen(run, rows), *_chosen(run, rows[:-1])])
+        print(_line(rows[-1], run.config.training.epochs), flush=True)
+        if _is_over(run, rows):
+            return
+
+
+def _note(run: Run, rows: list[Row], totals: metrics.Totals | None, events: watch.Watch | None) -> None:
+    """Write what the last epoch has brought, and its weights if they may become the final ones."""
+    if not events:
+        return
+    events.epoch(rows[-1], totals.pixels.numpy() if totals else None)
+    if len(rows) in _chosen(run, rows):
+        checkpoints.keep_weights(run.run_dir, run.learner.model, len(rows))
+    history.write(run.run_dir, rows)
+
+
+def _finish(run: Run, rows: list[Row]) -> None:
+    """Write the final model, made of the epochs chosen, the curves, and the rule for masks."""
+    kept = _chosen(run, rows)
+    checkpoints.load_mean(run.run_dir, run.learner.model, kept)
+    if len(kept) > 1:
+        # the phase of the last epoch, which the process may not have been in
+        setup.freeze(
+            run, max((phase for phase in run.phases if phase.first < len(rows)), key=lambda phase: phase.first)
+        )
+        averages.recalibrate(run.learner.model, epochs.images_of_one_more(run))
+    (run.run_dir / rundir.RULE).unlink(missing_ok=True)  # that of another model
+    checkpoints.write_model(run.run_dir, run.learner.model)
+    checkpoints.drop_weights(run.run_dir, but=kept)
+    watch.draw_curves(run.run_dir, rows)
+    inputs = run.config.inputs
+    if inputs.val_split:
+        choice = choose_rule(run.run_dir, inputs.records_dir, inputs.val_split, batch_size=epochs.of_one_device(run))
+        print(f"{run.run_dir / rundir.RULE}: {choice}")
+
+
+def _try_out(run: Run) -> None:
+    """Take two steps of the last phase, and say what its epochs take."""
+    stage = setup.stage(run, run.phases[-1])
+    batches = epochs.batches(run, stage, first_epoch=0)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        float(stage.functions.update(*next(batches)))
+        seconds.append(time.perf_counter() - start)
+    count = stage.steps_per_epoch
+    print(
+        f"first step {seconds[0]:.1f} s, then {seconds[1]:.2f} s each; an epoch of {count} steps "
+        f"{count * seconds[1]:.0f} s without validation; memory {watch.memory_gib():.1f} GiB at most"
+    )
+    distribution.meet(run.strategy)
+
+
+def _chosen(run: Run, rows: list[Row]) -> list[int]:
+    return checkpoints.chosen(rows, keep=run.config.training.keep, count=run.config.training.average)
+
+
+def _val_losses(rows: list[Row]) -> list[float]:
+    losses = [row["val_loss"] for row in rows if "val_loss" in row]
+    return [math.inf if math.isnan(loss) else loss for loss in losses]  # nan is not below anything, nor above
+
+
+def _is_over(run: Run, rows: list[Row]) -> bool:
+    return schedules.is_over(run.config.training.patience, _val_losses(rows))
+
+
+def _cases(run: Run) -> Batch | None:
+    """Return the validation cases that are drawn after each epoch."""
+    count = run.config.training.overlays
+    if not run.val_split or not count:
+        return None
+    with readable(run.config.inputs.records_dir):
+        return watch.choose_cases(run.val_split, count, run.config.inputs.batch_size)
+
+
+def _line(row: Row, epochs: int) -> str:
     """Return what is printed after an epoch."""
     shown = [f"{name} {row[name]:.4f}" for name in ("loss", "val_loss", "val_dice", "val_positive_dice") if name in row]
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.1f} s"

@@ -36,6 +36,10 @@ def iou(masks: tf.Tensor, predicted_masks: tf.Tensor, *, empty: float = 1.0) -> 
     return _ratio(overlap, areas - overlap, empty)
 
 
+STEPS = 128
+"""Probabilities are counted by how many of so many steps they reach: 0, 1/128, … 127/128."""
+
+
 class Totals(NamedTuple):
     """Sums over images from which every mean follows; `merge` of two parts equals one pass over both."""
 
@@ -44,21 +48,29 @@ class Totals(NamedTuple):
     dice: tf.Tensor
     positive_dice: tf.Tensor
     loss: tf.Tensor
+    pixels: tf.Tensor
+    """int64 [2, STEPS]: background and foreground pixels by the steps that their probability reaches."""
 
 
-def totals(masks: tf.Tensor, predicted_masks: tf.Tensor, losses: tf.Tensor, *, real: tf.Tensor) -> Totals:
+def totals(
+    masks: tf.Tensor, probabilities: tf.Tensor, losses: tf.Tensor, *, threshold: float, real: tf.Tensor
+) -> Totals:
     """Return the sums over one batch.
 
     Args:
         masks: truth, [B, H, W, 1] of {0, 1}.
-        predicted_masks: of the same shape, of {0, 1}.
+        probabilities: float32 of the same shape, in 0..1.
         losses: float32 [B].
+        threshold: a pixel at or above this probability is predicted as foreground.
         real: bool [B]; False for images that only fill up the batch, which do not count.
     """
+    steps = tf.clip_by_value(tf.cast(probabilities * STEPS, tf.int32), 0, STEPS - 1)  # nan is any number
+    places = tf.boolean_mask(STEPS * tf.cast(masks, tf.int32) + steps, real)
     real = tf.cast(real, tf.float32)
-    scores = dice(masks, predicted_masks) * real
+    scores = dice(masks, probabilities >= threshold) * real
     positive = tf.cast(tf.reduce_any(tf.cast(masks, tf.bool), axis=[1, 2, 3]), tf.float32) * real
     return Totals(
+        pixels=tf.reshape(tf.math.bincount(places, minlength=2 * STEPS, dtype=tf.int64), [2, STEPS]),
         images=tf.reduce_sum(real),
         positives=tf.reduce_sum(positive),
         dice=tf.reduce_sum(scores),

@@ -1,6 +1,6 @@
-"""Adam in one operation a variable, with a smaller step for the encoder where that is asked for.
+"""Adam and AdamW in one operation a variable, with a smaller step for the encoder where that is asked for.
 
-Flows in: a model and a learning rate or schedule. Flows out: a Keras optimizer.
+Flows in: a model, settings and a learning rate or schedule. Flows out: a Keras optimizer.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+from ptxtf.config import OptimizerConfig
 
 
 class Adam(keras.optimizers.Adam):
@@ -19,10 +21,15 @@ class Adam(keras.optimizers.Adam):
     What is pretrained needs smaller steps than what begins at random: discriminative learning rates (Howard and Ruder
     2018, https://arxiv.org/abs/1801.06146). A gradient multiplied by a factor would not do: Adam divides by its size.
 
+    With weight_decay it is AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101): each step first takes
+    weight_decay times its learning rate of a variable away, if that has two axes or more, so of kernels alone.
+
     Args:
         learning_rate: for all other variables: a number or a schedule.
         encoder_variables: those with another rate.
         encoder_rate: their learning rate as a multiple of the others', over 0; to keep them as they are, freeze them.
+        clip_norm: the most that the gradient of all variables may measure, summed over replicas (Keras' own
+            global_clipnorm measures each replica's); 0: anything.
         **options: as Keras' optimizer takes them, but for amsgrad. A saved model holds Keras' Adam with them, and with
             its state, for which all learning rates are the same.
 
@@ -40,6 +47,7 @@ class Adam(keras.optimizers.Adam):
         *,
         encoder_variables: Sequence[keras.Variable] = (),
         encoder_rate: float = 1.0,
+        clip_norm: float = 0.0,
         **options: Any,
     ) -> None:
         if not encoder_rate > 0:  # nor nan
@@ -48,6 +56,7 @@ class Adam(keras.optimizers.Adam):
             raise ValueError("expected amsgrad=False, as the fused operation has none of it. Received: amsgrad=True")
         super().__init__(learning_rate, **options)
         self._encoder_rate = encoder_rate
+        self._clip_norm = clip_norm
         self._of_encoder = frozenset(id(variable) for variable in encoder_variables)
         self._scalars: dict[str, tf.Tensor] = {}  # of a step, while `apply` runs
 
@@ -69,6 +78,8 @@ class Adam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         if id(self._trainable_variables[index]) in self._of_encoder:
             learning_rate = learning_rate * self._encoder_rate
+        if self.weight_decay and variable.shape.rank > 1:
+            variable.assign_sub(variable * tf.cast(self.weight_decay * learning_rate, variable.dtype))
         if variable.dtype != tf.float32:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -81,24 +92,42 @@ class Adam(keras.optimizers.Adam):
             **self._scalars,
         )
 
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
+        """Leave it to `update_step`, which knows each variable's learning rate."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple[tf.Tensor, Any]]:
+        """Sum gradients over replicas, and shorten what is too long."""
+        reduced = super()._all_reduce_sum_gradients(grads_and_vars)
+        if not self._clip_norm:
+            return reduced
+        gradients, variables = zip(*reduced, strict=True)
+        clipped, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        return list(zip(clipped, variables, strict=True))
+
 
 # What a saved model calls it: Keras looks the name up among its own when it loads one.
 Adam.__module__ = "keras.optimizers"
 
 
 def adam(
-    model: keras.Model, learning_rate: Any, *, encoder_rate: float = 1.0, precision: str = "float32"
+    model: keras.Model, config: OptimizerConfig, learning_rate: Any, *, precision: str = "float32"
 ) -> keras.optimizers.Optimizer:
-    """Build Adam for a model's trainable variables.
+    """Build a run's optimizer, for all variables of a model that may be trained at some time.
 
     Args:
         model: a network of `ptxtf.models`.
+        config: the settings.
         learning_rate: a number or a schedule.
-        encoder_rate: the encoder's learning rate as a multiple of that, over 0.
         precision: the model's: float16 gradients underflow unless the loss is scaled; bfloat16 has float32's range.
     """
-    encoder = model.get_layer("encoder").trainable_variables if encoder_rate != 1 else ()
-    optimizer = Adam(learning_rate, encoder_variables=encoder, encoder_rate=encoder_rate)
+    encoder = model.get_layer("encoder").trainable_variables if config.encoder_rate != 1 else ()
+    optimizer = Adam(
+        learning_rate,
+        encoder_variables=encoder,
+        encoder_rate=config.encoder_rate,
+        clip_norm=config.clip_norm,
+        weight_decay=config.weight_decay or None,
+    )
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)

@@ -4,10 +4,13 @@ Flows in: the rows of history.csv, the model's probabilities for a few validatio
 folder.
 """
 
+import resource
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from ptxtf import files, pictures, rundir
 from ptxtf.data.dataset import Batch, Split
@@ -15,6 +18,13 @@ from ptxtf.forward import Logits
 from ptxtf.training.steps import THRESHOLD
 
 _LARGEST = 320
+
+
+def memory_gib() -> float:
+    """Return the most memory that the run has taken, of the first GPU or, without one, of this process, in GiB."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Watch:
@@ -31,13 +41,20 @@ class Watch:
         self._cases = cases
         self._logits_of = logits_of
 
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """Write one row of the history, and the overlays."""
+    def epoch(self, row: Mapping[str, float], pixels: np.ndarray | None) -> None:
+        """Write one row of the history, the overlays, and the curve of precision and recall over pixels.
+
+        Args:
+            row: of history.csv.
+            pixels: of the validation split, as `metrics.Totals` has them; None: no curve.
+        """
         step = int(row["epoch"])
         with self._writer.as_default():
             for name, value in row.items():
                 if name != "epoch":
                     tf.summary.scalar(name, value, step=step)
+            if pixels is not None:
+                tf.summary.experimental.write_raw_pb(_precision_recall(pixels).SerializeToString(), step=step)
             if self._cases is not None:
                 tf.summary.image("truth blue, prediction orange", self._overlays()[np.newaxis], step=step)
         self._writer.flush()
@@ -52,6 +69,23 @@ class Watch:
             )
         ]
         return pictures.sheet(drawn, columns=4)
+
+
+def _precision_recall(pixels: np.ndarray) -> Any:
+    """Return TensorBoard's curve for int64 [2, K] counts of background and foreground pixels by rising probability."""
+    # pixels at or above each step, and none above the last: the plugin's thresholds go from 0 to 1
+    false_positives, true_positives = np.pad(np.cumsum(pixels[:, ::-1], axis=1)[:, ::-1], [(0, 0), (0, 1)])
+    background, foreground = pixels.sum(axis=1)
+    return pr_curve.raw_data_pb(
+        "precision and recall",
+        true_positives,
+        false_positives,
+        background - false_positives,
+        foreground - true_positives,
+        true_positives / np.maximum(true_positives + false_positives, 1),
+        true_positives / max(foreground, 1),
+        num_thresholds=len(true_positives),
+    )
 
 
 def choose_cases(split: Split, count: int, batch_size: int) -> Batch | None:

@@ -14,7 +14,7 @@ from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
 from ptxtf.models.weights import load_model
-from ptxtf.training import history, loop, losses, metrics, steps
+from ptxtf.training import history, loop, losses, metrics, setup, steps
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def small_model(_network=None) -> keras.Model:
+def small_model(*_settings) -> keras.Model:
     """Return a network that trains in no time: two convolutions and a batch normalization."""
     images = keras.Input((None, None, 1))
     x = keras.layers.Conv2D(8, 5, padding="same", activation="relu", name="one")(images)
@@ -33,7 +33,7 @@ def small_model(_network=None) -> keras.Model:
 @pytest.fixture
 def run(records, tmp_path, monkeypatch):
     """Return a function that trains the small network on the phantoms and gives the run's folder."""
-    monkeypatch.setattr(loop, "build_model", small_model)
+    monkeypatch.setattr(setup, "build_model", small_model)
 
     def train(name="run", **settings) -> pathlib.Path:
         # compiling CLAHE takes seconds
@@ -44,7 +44,7 @@ def run(records, tmp_path, monkeypatch):
             names = kind.__dataclass_fields__
             stages.append(kind(**{key: given[key] for key in given if key in names}))
         assert set(given) <= {key for kind in config.RUN for key in kind.__dataclass_fields__}
-        return loop.train(*stages)
+        return loop.train(config.RunConfig(*stages))
 
     return train
 
@@ -72,11 +72,11 @@ def test_a_run_leaves_what_rundir_says(run):
     folder = run(clahe=True)
     assert [row["epoch"] for row in rows(folder)] == [1, 2]
     assert list(rows(folder)[0]) == ["epoch", "loss", "val_loss", "val_dice", "val_positive_dice", "seconds"]
-    for name in (rundir.FLAGS, rundir.MODEL, rundir.CURVES, rundir.BEST):
+    for name in (rundir.FLAGS, rundir.MODEL, rundir.CURVES):
         assert (folder / name).stat().st_size > 0
-    inputs, _, _, training = rundir.read_flags(folder)
-    assert inputs.image_size == 64  # "as stored" is written out
-    assert training.epochs == 2
+    settings = rundir.read_flags(folder)
+    assert settings.inputs.image_size == 64  # "as stored" is written out
+    assert settings.training.epochs == 2
     assert not list(folder.rglob("*.part*"))
 
 
@@ -88,6 +88,7 @@ def test_tensorboard_gets_every_number_and_overlays(run):
             event = tf.compat.v1.Event.FromString(record.numpy())
             tags |= {value.tag for value in event.summary.value}
     assert {"loss", "val_dice", "val_positive_dice", "truth blue, prediction orange"} <= tags
+    assert {"precision and recall/pr_curves"} <= tags
 
 
 def test_an_epoch_equals_a_plain_loop_written_out(run, records):
@@ -173,20 +174,20 @@ def test_a_run_may_go_on_with_other_memory_but_not_with_another_order(run):
 
 
 def test_a_run_that_never_began_leaves_no_settings_behind(run, monkeypatch):
-    def fail(_network):
+    def fail(*_settings):
         raise InputError("no such weights")
 
-    monkeypatch.setattr(loop, "build_model", fail)
+    monkeypatch.setattr(setup, "build_model", fail)
     with pytest.raises(InputError, match="no such weights"):
         run(weights="nowhere.h5", backbone="vgg16")
-    monkeypatch.setattr(loop, "build_model", small_model)
+    monkeypatch.setattr(setup, "build_model", small_model)
     run(weights="none", backbone="tiny", epochs=1)
 
 
 def test_the_final_model_is_the_best_epoch_s(run):
     folder = run(epochs=5, learning_rate=1e-2)
     best = min(rows(folder), key=lambda row: row["val_loss"])
-    split = dataset.Split(rundir.read_flags(folder)[0].records_dir, "val")
+    split = dataset.Split(rundir.read_flags(folder).inputs.records_dir, "val")
     predictor = Predictor.load(folder)
     scores = []
     for batch in split.batches(4, training=False):
@@ -199,7 +200,7 @@ def test_the_final_model_is_the_best_epoch_s(run):
 def test_without_validation_the_last_epoch_is_kept(run):
     folder = run(val_split="")
     assert list(rows(folder)[0]) == ["epoch", "loss", "seconds"]
-    assert not (folder / rundir.BEST).exists()
+    assert [path.name for path in (folder / rundir.EPOCHS).iterdir()] == [rundir.weights_name(2)]
     assert (folder / rundir.MODEL).exists()
 
 
@@ -268,7 +269,7 @@ def test_an_unknown_backbone_is_one_clear_line():
     network = config.ModelConfig(backbone="resnet33")
     message = r"did you mean .*resnet34.*\? expected backbone of vgg16, .* Received: backbone='resnet33'"
     with pytest.raises(InputError, match=message):
-        loop.build_model(network)
+        setup.build_model(network, config.LossConfig())
 
 
 def test_history_forgets_epochs_that_were_not_finished(tmp_path):
@@ -293,21 +294,45 @@ def test_more_epochs_than_asked_for_are_said(run):
     assert (folder / rundir.FLAGS).read_text() == before
 
 
+def best(run_dir):
+    (path,) = (run_dir / rundir.EPOCHS).iterdir()
+    return path
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda run: (run / "best.weights.h5").write_bytes(b"junk"), "expected the weights of the best epoch"),
-        (lambda run: (run / "best.weights.h5").unlink(), "expected the weights of the best epoch"),
-        (
-            lambda run: next((run / "checkpoints").glob("ckpt-2.data*")).write_bytes(b"junk"),
-            "expected a whole checkpoint of this network",
-        ),
+        (lambda run: best(run).write_bytes(b"junk"), r"epoch-0000\d\.weights\.h5: expected the weights of an epoch"),
+        (lambda run: best(run).unlink(), r"epoch-0000\d\.weights\.h5: expected the weights of an epoch"),
     ],
 )
 def test_a_damaged_run_is_one_clear_line(run, damage, message):
     damage(run())
     with pytest.raises(InputError, match=message) as caught:
         run()
+    assert "\n" not in str(caught.value)
+
+
+def spoil(run_dir, epoch):
+    next((run_dir / "checkpoints").glob(f"ckpt-{epoch}.data*")).write_bytes(b"junk")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, capsys):
+    whole = run("whole", epochs=4)
+    folder = run("damaged", epochs=3)
+    spoil(folder, 3)
+    assert_same(whole, run("damaged", epochs=4))
+    said = capsys.readouterr().out
+    assert "ckpt-3: expected a whole checkpoint of this network. Received: " in said
+    assert "going on after epoch 2 of 4" in said
+
+
+def test_damaged_checkpoints_are_one_clear_line(run):
+    folder = run()
+    spoil(folder, 1)
+    spoil(folder, 2)
+    with pytest.raises(InputError, match=r"ckpt-2: expected a whole checkpoint of this network\. Received: ") as caught:
+        run(epochs=3)
     assert "\n" not in str(caught.value)
 
 
@@ -331,9 +356,8 @@ def test_damaged_records_are_named(run, records, tmp_path):
 
 def test_a_checkpoint_of_another_network_is_one_clear_line(run, monkeypatch):
     run()
-    monkeypatch.setattr(
-        loop, "build_model", lambda _: keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
-    )
+    images = keras.Input((None, None, 1))
+    monkeypatch.setattr(setup, "build_model", lambda *_: keras.Model(images, keras.layers.Conv2D(1, 1)(images)))
     with pytest.raises(InputError, match=r"expected a whole checkpoint of this network\. Received: ") as caught:
         run(epochs=3)
     assert "\n" not in str(caught.value)

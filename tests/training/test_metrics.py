@@ -66,26 +66,32 @@ def test_masks_of_different_shapes_are_refused():
 
 def batch(rng, count):
     masks = rng.integers(0, 2, (count, 6, 6, 1), dtype=np.uint8) * rng.integers(0, 2, (count, 1, 1, 1), dtype=np.uint8)
-    predicted = rng.integers(0, 2, (count, 6, 6, 1), dtype=np.uint8)
-    return masks, predicted, rng.random(count).astype(np.float32)
+    probabilities = rng.random((count, 6, 6, 1), np.float32)
+    return masks, probabilities, rng.random(count).astype(np.float32)
 
 
 def test_merged_parts_equal_one_pass_and_fillers_do_not_count(rng):
-    masks, predicted, losses = batch(rng, 10)
+    masks, probabilities, losses = batch(rng, 10)
+    probabilities[0, 0, :3, 0] = [0, 0.5, 1]
     real = np.array([True] * 7 + [False] * 3)
     parts = [
-        metrics.totals(masks[s], predicted[s], losses[s], real=tf.constant(real[s]))
+        metrics.totals(masks[s], probabilities[s], losses[s], threshold=0.5, real=tf.constant(real[s]))
         for s in (slice(0, 4), slice(4, 10))
     ]
-    merged = metrics.means(metrics.merge(*parts))
-    scores = metrics.dice(masks, predicted).numpy()[:7]
+    whole = metrics.merge(*parts)
+    merged = metrics.means(whole)
+    scores = metrics.dice(masks, probabilities >= 0.5).numpy()[:7]
     positive = masks[:7].any(axis=(1, 2, 3))
     assert merged["dice"] == pytest.approx(scores.mean(), rel=1e-6)
     assert merged["positive_dice"] == pytest.approx(scores[positive].mean(), rel=1e-6)
     assert merged["loss"] == pytest.approx(losses[:7].mean(), rel=1e-6)
+    edges = np.arange(129) / 128
+    expected = [np.histogram(probabilities[:7][masks[:7] == kind], edges)[0] for kind in (0, 1)]
+    np.testing.assert_array_equal(whole.pixels, expected)
 
 
 def test_without_positives_their_mean_is_nan():
-    whole = metrics.totals(NONE, NONE, tf.constant([0.5]), real=tf.constant([True]))
+    probabilities, real = np.float32(NONE), tf.constant([True])
+    whole = metrics.totals(NONE, probabilities, tf.constant([0.5]), threshold=0.5, real=real)
     assert metrics.means(whole)["dice"] == 1.0
     assert np.isnan(metrics.means(whole)["positive_dice"])

@@ -24,10 +24,12 @@ pytestmark = [
 def test_low_precision_trains_and_keeps_float32_weights(records, tmp_path, precision):
     settings = {"backbone": "tiny", "weights": "none", "decoder_filters": (16, 16, 16, 16, 16), "precision": precision}
     folder = loop.train(
-        config.InputConfig(records_dir=str(records), batch_size=4),
-        config.PreprocessConfig(),
-        config.ModelConfig(**settings),
-        config.TrainConfig(run_dir=str(tmp_path / "run"), epochs=3, learning_rate=3e-3),
+        config.RunConfig(
+            config.InputConfig(records_dir=str(records), batch_size=4),
+            config.TrainConfig(run_dir=str(tmp_path / "run"), epochs=3),
+            network=config.ModelConfig(**settings),
+            optimizer=config.OptimizerConfig(learning_rate=3e-3),
+        )
     )
     rows = [line.split(",") for line in (folder / "history.csv").read_text().splitlines()]
     losses = [float(row[1]) for row in rows[1:]]
@@ -42,8 +44,9 @@ TWO_REPLICAS = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
 from ptxtf import forward, preprocess
-from ptxtf.config import PreprocessConfig
-from ptxtf.training import losses, steps
+from ptxtf.config import LossConfig, PreprocessConfig
+from ptxtf.models.layers import FusedBatchNormalization
+from ptxtf.training import averages, distribution, losses, optimizers, steps
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -57,20 +60,25 @@ def weights(strategy):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         inputs = keras.Input((32, 32, 1))
-        hidden = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+        hidden = keras.layers.Conv2D(4, 3, padding="same", activation="swish")(inputs)
+        hidden = FusedBatchNormalization(momentum=0.5)(hidden)  # of the whole part of a batch
         model = keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same")(hidden))
-        optimizer = keras.optimizers.SGD(0.5)
+        optimizer = optimizers.Adam(0.01, clip_norm=0.1, weight_decay=0.1)
         optimizer.build(model.trainable_variables)
+        average = averages.MovingAverage(model, 0.5)
+        learner = steps.Learner(model=model, optimizer=optimizer, loss=losses.of_run(LossConfig()), batch_size=8,
+                                accumulate=2, average=average)
         logits_of = forward.logits_function(model, PreprocessConfig(), xla=False)
         augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
-        functions = steps.build(model, logits_of, losses.focal_dice(reduction=None), optimizer,
-                                augment=augment, batch_size=8, xla=False)
-    data = tf.data.Dataset.from_tensors(batch).repeat(3).unbatch().batch(8, drop_remainder=True)
+        functions = steps.build(learner, logits_of, augment=augment)
+    data = tf.data.Dataset.from_tensors(batch).repeat(3)
     values = []
-    for part in strategy.experimental_distribute_dataset(data):
+    for part in distribution.distribute(strategy, data, accumulate=2):
         values.append(float(functions.update(*functions.augment(part), tf.constant(0))))
-    score = [float(value) for value in functions.score(part)]
-    return {"loss": values, "score": score, "weights": [w.ravel().tolist() for w in model.get_weights()]}
+    score = [value.numpy().tolist() for value in functions.score(part)]
+    found = {"loss": values, "score": score, "weights": [w.ravel().tolist() for w in model.get_weights()]}
+    with average.in_place():
+        return {**found, "averages": [w.ravel().tolist() for w in model.get_weights()]}
 
 print(json.dumps([weights(tf.distribute.get_strategy()), weights(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))]))
 """
@@ -81,8 +89,47 @@ def test_two_replicas_equal_one_device():
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-5)
-    np.testing.assert_allclose(one["score"], two["score"], rtol=1e-5)
+    np.testing.assert_allclose(one["score"][:-1], two["score"][:-1], rtol=1e-5)
+    assert np.sum(one["score"][-1]) == np.sum(two["score"][-1]) == 7 * 32 * 32
     assert one["score"][0] == 7  # the filler does not count
-    for ours, theirs in zip(one["weights"], two["weights"], strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for name in ("weights", "averages"):
+        for ours, theirs in zip(one[name], two[name], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert one["weights"] != one["averages"]
     assert one["loss"][-1] < one["loss"][0]
+
+
+OVERFLOW = """
+import keras, numpy as np, tensorflow as tf
+from ptxtf.config import LossConfig
+from ptxtf.training import losses, optimizers, steps
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    images = keras.Input((4, 4, 1))
+    model = keras.Model(images, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(images))
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizers.Adam(0.1, clip_norm=1.0), initial_scale=1024.0)
+    optimizer.build(model.trainable_variables)
+    loss = losses.of_run(LossConfig(dice_weight=0))
+    learner = steps.Learner(model=model, optimizer=optimizer, loss=loss, batch_size=2)
+    update = steps.build(learner, None, augment=None).update
+
+def values(first, second):
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.fill([1, 1, 4, 4, 1], (first, second)[context.replica_id_in_sync_group]))
+
+masks = values(0.0, 0.0)
+update(values(1.0, np.float32(3e38)), masks, tf.constant(0))  # too much for the second replica's gradient alone
+assert float(optimizer.dynamic_scale.numpy()) == 512, optimizer.dynamic_scale
+assert model.get_weights()[0].item() == 1, model.get_weights()
+update(values(1.0, 1.0), masks, tf.constant(0))
+kernels = [copy.numpy().item() for copy in strategy.experimental_local_results(model.trainable_variables[0].value)]
+np.testing.assert_allclose(kernels, [0.9, 0.9], rtol=1e-5)
+"""
+
+
+def test_an_overflow_on_one_replica_stops_the_step_of_all():
+    done = subprocess.run([sys.executable, "-c", OVERFLOW], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -3,7 +3,7 @@
 import keras
 
 from ptxtf import forward, models
-from ptxtf.config import PreprocessConfig
+from ptxtf.config import LossConfig, OptimizerConfig, PreprocessConfig
 from ptxtf.preprocess import Augment
 from ptxtf.training import losses, optimizers, steps
 from tools.benchmark.settings import BenchmarkConfig
@@ -16,13 +16,11 @@ def network(config: BenchmarkConfig) -> keras.Model:
 
 def functions(model: keras.Model, config: BenchmarkConfig, augment: Augment) -> steps.Steps:
     """Return a network's training functions as `ptxtf.train` compiles them."""
-    xla = forward.use_xla("auto")
-    return steps.build(
-        model,
-        forward.logits_function(model, PreprocessConfig(), xla=xla),
-        losses.focal_dice(reduction=None),
-        optimizers.adam(model, 1e-3, precision=model.dtype_policy.name),
-        augment=augment,
+    learner = steps.Learner(
+        model=model,
+        optimizer=optimizers.adam(model, OptimizerConfig(), 1e-3, precision=model.dtype_policy.name),
+        loss=losses.of_run(LossConfig()),
         batch_size=config.batch_size,
-        xla=xla,
+        xla=forward.use_xla("auto"),
     )
+    return steps.build(learner, forward.logits_function(model, PreprocessConfig(), xla=learner.xla), augment=augment)

@@ -1,0 +1,169 @@
+"""Settings and a strategy -> what a run's epochs need: network, optimizer, functions, records.
+
+`build` makes what the whole run has in common, `stage` what the epochs of a phase (see `schedules.phases`) have.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ptxtf import files, forward, models, pipeline, preprocess
+from ptxtf.config import LossConfig, ModelConfig, RunConfig
+from ptxtf.data.dataset import Split
+from ptxtf.errors import InputError
+from ptxtf.training import distribution, losses, optimizers, schedules, steps
+from ptxtf.training.averages import MovingAverage
+from ptxtf.training.schedules import LearningRate, Phase
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all epochs have in common.
+
+    Attributes:
+        config: the settings, "as stored" and "auto" replaced by what they were.
+        run_dir: where it writes.
+        strategy: over which devices.
+        learner: model, optimizer and loss.
+        rate: the learning rate.
+        logits_of: uint8 images [B, H, W, 1] -> float32 logits, by the model as it is at the time.
+        val_split: what it is validated on, if anything.
+        phases: of the epochs.
+    """
+
+    config: RunConfig
+    run_dir: files.Path
+    strategy: tf.distribute.Strategy
+    learner: steps.Learner
+    rate: LearningRate
+    logits_of: forward.Logits
+    val_split: Split | None
+    phases: list[Phase]
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return distribution.is_chief(self.strategy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What the epochs of a phase have in common."""
+
+    source: pipeline.TrainingSource
+    functions: steps.Steps
+    steps_per_epoch: int
+
+
+def build(config: RunConfig, strategy: tf.distribute.Strategy, *, begun: bool) -> Run:
+    """Build a run.
+
+    Args:
+        config: the settings.
+        strategy: over which devices.
+        begun: whether its weights come from a checkpoint.
+
+    Raises:
+        InputError: settings that do not fit the records, the devices or the backbone.
+    """
+    inputs, training = config.inputs, config.training
+    distribution.check_batch(strategy, inputs.batch_size, config.optimizer.accumulate)
+    phases = schedules.phases(config)
+    steps_per_epoch = _steps_per_epoch(config, source(config, phases[-1]))
+    keras.utils.set_random_seed(training.seed)
+    xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
+    with strategy.scope():
+        # a begun run has its weights in the checkpoint, and need not find the first ones again
+        network = dataclasses.replace(config.network, weights="none") if begun else config.network
+        model = build_model(network, config.loss)
+        if network.freeze_epochs:
+            _check_strides(model, phases)
+        rate = schedules.learning_rate(config.optimizer, epochs=training.epochs, steps_per_epoch=steps_per_epoch)
+        learner = steps.Learner(
+            model=model,
+            optimizer=optimizers.adam(model, config.optimizer, rate, precision=network.precision),
+            loss=losses.of_run(config.loss),
+            batch_size=inputs.batch_size,
+            accumulate=config.optimizer.accumulate,
+            average=MovingAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
+            xla=xla,
+        )
+        logits_of = forward.logits_function(model, config.preprocessing, xla=xla)
+    run_dir = files.path(training.run_dir)
+    return Run(config, run_dir, strategy, learner, rate, logits_of, _val_split(config), phases)
+
+
+def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
+    """Build what the epochs of a phase need, and freeze or thaw the encoder for it.
+
+    Args:
+        run: that the phase is of.
+        phase: which one.
+        before: that of the phase before, whose records are gone on with, in memory as they are, if images have the
+            same size.
+    """
+    is_same = before is not None and before.source.split.image_size == phase.image_size
+    records = before.source if before and is_same else source(run.config, phase)
+    freeze(run, phase)
+    with run.strategy.scope():
+        functions = steps.build(run.learner, run.logits_of, augment=records.augment)
+    return Stage(records, functions, _steps_per_epoch(run.config, records))
+
+
+def freeze(run: Run, phase: Phase) -> None:
+    """Freeze or thaw the encoder as it is in a phase."""
+    if run.config.network.freeze_epochs:
+        models.freeze(run.learner.model, up_to_stride=phase.frozen)
+
+
+def _check_strides(model: keras.Model, phases: list[Phase]) -> None:
+    """Check that the encoder has what is to be frozen, and leave all of it trainable."""
+    try:
+        for phase in phases:
+            models.freeze(model, up_to_stride=phase.frozen)
+        models.freeze(model, up_to_stride=0)
+    except ValueError as error:
+        raise InputError(f"expected fewer --freeze_epochs for this backbone: {error}") from None
+
+
+def build_model(network: ModelConfig, loss: LossConfig) -> keras.Model:
+    """Return the network that the settings describe, with the heads that the loss needs."""
+    options: dict[str, Any] = {}
+    if network.decoder in ("unet", "unet_plus_plus"):
+        options["decoder_filters"] = network.decoder_filters
+    if network.decoder == "unet":
+        options |= {"upsampling": network.upsampling, "attention": network.attention}
+    model = getattr(models, network.decoder)(
+        network.backbone,
+        weights=None if network.weights == "none" else network.weights,
+        input_scaling=None if network.input_scaling == "family" else network.input_scaling,
+        precision=forward.choose_precision(network.precision),
+        heads=losses.heads(loss),
+        **options,
+    )
+    if network.freeze_encoder:
+        models.freeze(model)
+    return model
+
+
+def source(config: RunConfig, phase: Phase) -> pipeline.TrainingSource:
+    """Return the training records of a phase's epochs."""
+    inputs = dataclasses.replace(config.inputs, image_size=phase.image_size)
+    shares = schedules.positive_shares(inputs.positive_share, inputs.positive_schedule, config.training.epochs)
+    return pipeline.training_source(inputs, config.preprocessing, positive_shares=shares)
+
+
+def _steps_per_epoch(config: RunConfig, records: pipeline.TrainingSource) -> int:
+    size = (records.split.image_size, records.split.image_size)
+    return records.split.steps(config.inputs.batch_size) * preprocess.patches_per_image(
+        config.preprocessing, image_size=size
+    )
+
+
+def _val_split(config: RunConfig) -> Split | None:
+    inputs = config.inputs
+    if not inputs.val_split:
+        return None
+    return Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")

@@ -1,0 +1,113 @@
+"""Several machines, as processes on this one: the numbers of a single one, and what happens when one is gone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from ptxtf import rundir
+
+pytestmark = pytest.mark.slow
+
+TRAIN = """
+import sys
+import keras
+from ptxtf import config
+from ptxtf.training import loop, setup
+
+def small_model(*_):
+    images = keras.Input((None, None, 1))
+    x = keras.layers.Conv2D(8, 5, padding="same", activation="swish", name="one")(images)
+    x = FusedBatchNormalization(name="two")(x)
+    return keras.Model(images, keras.layers.Conv2D(1, 5, padding="same", dtype="float32", name="three")(x))
+
+from ptxtf.models.layers import FusedBatchNormalization
+setup.build_model = small_model
+records, run_dir, epochs = sys.argv[1:]
+loop.train(config.RunConfig(
+    config.InputConfig(records_dir=records, batch_size=4),
+    config.TrainConfig(run_dir=run_dir, epochs=int(epochs), overlays=0),
+    config.PreprocessConfig(clahe=False),
+    optimizer=config.OptimizerConfig(clip_norm=0.5, ema=0.9),
+))
+"""
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(arguments, *, machines):
+    """Start a command on so many machines."""
+    workers = [f"localhost:{port}" for port in free_ports(machines)]
+    processes = []
+    for index in range(machines):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment = os.environ | ({"TF_CONFIG": json.dumps(cluster)} if machines > 1 else {})
+        command = [sys.executable, "-c", TRAIN, *map(str, arguments)]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
+    return processes
+
+
+def finish(processes):
+    return [(*process.communicate(timeout=400), process.returncode) for process in processes]
+
+
+def weights(run_dir, epoch):
+    found = {}
+    with h5py.File(run_dir / rundir.EPOCHS / rundir.weights_name(epoch)) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return found
+
+
+def losses(run_dir):
+    lines = (run_dir / "history.csv").read_text().splitlines()
+    return [[float(number) for number in line.split(",")[:-1]] for line in lines[1:]]
+
+
+def assert_same_run(one, other, *, epochs):
+    np.testing.assert_allclose(losses(one), losses(other), rtol=1e-5)
+    (epoch,) = {int(path.name[6:11]) for path in (one / rundir.EPOCHS).iterdir()}
+    found, expected = weights(one, epoch), weights(other, epoch)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5 * max(np.abs(expected[name]).max(), 1))
+    assert len(losses(one)) == epochs
+
+
+def test_two_machines_equal_one_and_go_on_after_one_was_killed(records, tmp_path):
+    ((_, errors, status),) = finish(start([records, tmp_path / "one", 3], machines=1))
+    assert status == 0, errors
+    done = finish(start([records, tmp_path / "two", 3], machines=2))
+    assert [status for *_, status in done] == [0, 0], done
+    assert_same_run(tmp_path / "two", tmp_path / "one", epochs=3)
+    assert "epoch 3/3" in done[0][0]
+    assert "epoch" not in done[1][0]  # one speaks for both
+
+    chief, worker = start([records, tmp_path / "killed", 60], machines=2)
+    while not rundir.checkpoints(tmp_path / "killed"):
+        assert chief.poll() is None
+        time.sleep(0.1)
+    worker.send_signal(signal.SIGKILL)
+    (_, errors, status), _ = finish([chief, worker])
+    assert status != 0
+    assert "expected all machines of TF_CONFIG to go on; start all of them again" in errors, errors
+    done = finish(start([records, tmp_path / "killed", 60], machines=2))
+    assert [status for *_, status in done] == [0, 0], done
+    assert "going on after epoch" in done[0][0]
+    assert len(losses(tmp_path / "killed")) == 60
+    np.testing.assert_allclose(losses(tmp_path / "killed")[:3], losses(tmp_path / "one"), rtol=1e-5)

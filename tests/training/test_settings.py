@@ -1,0 +1,340 @@
+"""What the loop's settings do to a run, seen from outside: in its files, its weights and what it prints."""
+
+import csv
+import itertools
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf import config, files, rundir
+from ptxtf.errors import InputError
+from ptxtf.models.weights import load_model
+from ptxtf.training import epochs, loop, metrics, setup, steps
+
+pytestmark = pytest.mark.filterwarnings(
+    # Keras 3.15 on NumPy 2.4, when it saves weights
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+
+def network(*_settings) -> keras.Model:
+    """Return a network with an encoder of five strides, no more than a few weights."""
+    images = keras.Input((None, None, 1))
+    x, pyramid = images, {}
+    for stage in range(1, 6):
+        x = keras.layers.Conv2D(2, 3, strides=2, padding="same", activation="swish", name=f"stage{stage}")(x)
+        pyramid[f"P{stage}"] = x
+    encoder = keras.Model(images, pyramid, name="encoder")
+    maps = encoder(images)
+    x = keras.layers.Add()([keras.layers.UpSampling2D(2**level)(maps[f"P{level}"]) for level in range(1, 6)])
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    return keras.Model(images, keras.layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x))
+
+
+@pytest.fixture
+def run(records, tmp_path, monkeypatch):
+    """Return a function that trains the small network on the phantoms and gives the run's folder."""
+    monkeypatch.setattr(setup, "build_model", network)
+
+    def train(name="run", **settings) -> pathlib.Path:
+        quick = {"batch_size": 4, "epochs": 2, "clahe": False, "overlays": 0, "precision": "float32"}
+        given = {"records_dir": str(records), "run_dir": str(tmp_path / name)} | quick | settings
+        stages = [
+            kind(**{key: given.pop(key) for key in kind.__dataclass_fields__ if key in given}) for kind in config.RUN
+        ]
+        assert not given
+        return loop.train(config.RunConfig(*stages))
+
+    return train
+
+
+def rows(run_dir) -> list[dict[str, float]]:
+    with (run_dir / "history.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def epochs_kept(run_dir) -> list[int]:
+    return sorted(int(path.name[6:11]) for path in (run_dir / rundir.EPOCHS).iterdir())
+
+
+def after(run_dir, epoch) -> dict[str, np.ndarray]:
+    """Return the network's weights after an epoch, by layer and name."""
+    model = network()
+    model.load_weights(run_dir / rundir.EPOCHS / rundir.weights_name(epoch))
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def spy_on_losses(monkeypatch, losses):
+    """Let validation find these losses, one an epoch."""
+    values = iter(losses)
+    one, none = tf.constant(1.0), tf.constant(0.0)
+    pixels = tf.zeros([2, metrics.STEPS], tf.int64)
+    monkeypatch.setattr(epochs, "validate", lambda *_: metrics.Totals(one, none, none, none, next(values), pixels))
+
+
+def test_patience(run, monkeypatch):
+    spy_on_losses(monkeypatch, [3.0, 1.0, 2.0, 1.5, 9.0])
+    folder = run(epochs=5, patience=2)
+    assert [row["val_loss"] for row in rows(folder)] == [3, 1, 2, 1.5]
+    assert epochs_kept(folder) == [2]
+
+
+def test_a_plateau_lowers_the_learning_rate(run, monkeypatch):
+    spy_on_losses(monkeypatch, [1.0, 1.0, 1.0, 1.0, 1.0])
+    seen = []
+    real = epochs.train
+    monkeypatch.setattr(epochs, "train", lambda run, *rest: (seen.append(float(run.rate.factor)), real(run, *rest))[1])
+    run(epochs=5, schedule="plateau", plateau_epochs=2, plateau_factor=0.5)
+    assert seen == [1, 1, 1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("best", [2, 4]), ("last", [4, 5])])
+def test_the_final_model_is_the_mean_of_the_epochs_chosen(run, monkeypatch, keep, kept):
+    spy_on_losses(monkeypatch, [3.0, 1.0, 4.0, 2.0, 5.0])
+    folder = run(epochs=5, keep=keep, average=2, learning_rate=1e-2)
+    assert epochs_kept(folder) == kept
+    model = load_model(folder / "model.keras")
+    kernels = []
+    for epoch in kept:
+        model.load_weights(folder / rundir.EPOCHS / rundir.weights_name(epoch))
+        kernels.append(model.get_layer("logits").get_weights())
+    final = load_model(folder / "model.keras")
+    for value, parts in zip(final.get_layer("logits").get_weights(), zip(*kernels, strict=True), strict=True):
+        np.testing.assert_allclose(value, np.mean(parts, axis=0), rtol=1e-5)
+        assert not np.allclose(*parts)
+    # its statistics are those of its own features, not a mean of statistics
+    mean = np.mean([after(folder, epoch)["norm/moving_mean"] for epoch in kept], axis=0)
+    assert not np.allclose(final.get_layer("norm").moving_mean, mean, rtol=1e-3)
+
+
+def test_a_frozen_encoder_thaws_stage_by_stage(run):
+    folder = run(epochs=4, freeze_epochs=(1, 2, 3), keep="last", average=4, learning_rate=1e-2)
+    keras.utils.set_random_seed(0)  # as the run begins
+    found = [{weight.path: weight.numpy() for weight in network().weights}]
+    found += [after(folder, epoch) for epoch in (1, 2, 3, 4)]
+    moved = [
+        [stage for stage in range(1, 6) if (before[f"stage{stage}/kernel"] != later[f"stage{stage}/kernel"]).any()]
+        for before, later in itertools.pairwise(found)
+    ]
+    assert moved == [[], [5], [4, 5], [1, 2, 3, 4, 5]]
+
+
+def test_images_grow(run, monkeypatch):
+    sizes = []
+    real = steps.build
+
+    def build(learner, logits_of, *, augment):
+        functions = real(learner, logits_of, augment=augment)
+
+        def update(images, masks, index):
+            sizes.append(images.shape[2])
+            return functions.update(images, masks, index)
+
+        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
+
+    monkeypatch.setattr(steps, "build", build)
+    folder = run(epochs=4, first_sizes=(32, 96), size_epochs=1)
+    assert sizes == [32] * 3 + [96] * 3 + [64] * 6
+    assert rundir.read_flags(folder).inputs.image_size == 64
+
+
+def test_moving_averages_are_what_is_validated_and_kept(run):
+    plain, averaged = run("plain", keep="last"), run("averaged", keep="last", ema=0.9)
+    assert [row["loss"] for row in rows(plain)] == [row["loss"] for row in rows(averaged)]  # it trains alike
+    assert rows(plain)[-1]["val_loss"] != rows(averaged)[-1]["val_loss"]
+    assert (after(plain, 2)["logits/kernel"] != after(averaged, 2)["logits/kernel"]).any()
+
+
+def test_a_batch_in_parts_takes_the_same_step(run, monkeypatch):
+    """But for batch statistics, which are each part's; so this network has none."""
+
+    def plain(*_):
+        images = keras.Input((None, None, 1))
+        return keras.Model(images, keras.layers.Conv2D(1, 5, padding="same", name="logits")(images))
+
+    monkeypatch.setattr(setup, "build_model", plain)
+    whole, parts = run("whole"), run("parts", accumulate=2)
+    for one, other in zip(rows(whole), rows(parts), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    with pytest.raises(InputError, match=r"expected --batch_size of a multiple of 3, .*Received: --batch_size=4"):
+        run("odd", accumulate=3)
+
+
+def test_shares_of_positives_reach_the_batches(run, monkeypatch):
+    shares = []
+    real = steps.build
+
+    def build(learner, logits_of, *, augment):
+        functions = real(learner, logits_of, augment=augment)
+
+        def update(images, masks, index):
+            shares.append(float(tf.reduce_mean(tf.cast(tf.reduce_any(masks[index] > 0, axis=[1, 2, 3]), tf.float32))))
+            return functions.update(images, masks, index)
+
+        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
+
+    monkeypatch.setattr(steps, "build", build)
+    run(epochs=3, positive_share=(1.0, 0.0), rotation_degrees=(0.0, 0.0), zoom=0.0)
+    assert shares == [1.0] * 3 + [0.5] * 3 + [0.0] * 3
+
+
+def test_a_dry_run_says_what_an_epoch_takes_and_writes_nothing(run, capsys):
+    folder = run(dry_run=True)
+    assert not folder.exists()
+    said = capsys.readouterr().out
+    assert "an epoch of 3 steps" in said
+    assert "GiB at most" in said
+
+
+def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run, monkeypatch, records):
+    folder = run(epochs=1, keep="last")
+    real = steps.build
+
+    def build(learner, logits_of, *, augment):
+        functions = real(learner, logits_of, augment=augment)
+        count = iter(range(100))
+
+        def update(images, masks, index):
+            loss = functions.update(images, masks, index)
+            return loss if next(count) != 1 else loss * float("nan")
+
+        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
+
+    monkeypatch.setattr(steps, "build", build)
+    with pytest.raises(InputError, match=r"Received: loss=nan at step 2 of epoch 2, images (.*)$") as caught:
+        run(epochs=2, keep="last")
+    from ptxtf.data import dataset
+
+    batch = next(iter(dataset.Split(records, "train").epochs(4, seed=0, first=1).skip(1)))
+    ids = [one.decode() for one in batch["image_id"].numpy()]
+    assert str(caught.value).endswith(f"images {', '.join(ids)}")
+    assert [path.name for path in rundir.checkpoints(folder)] == ["ckpt-1"]
+
+
+def test_one_process_a_folder(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    with files.locked(tmp_path / "run"), pytest.raises(InputError, match="expected a folder that no other process"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_split": "", "patience": 2}, "expected a --val_split for --patience and --schedule=plateau"),
+        ({"val_split": "", "schedule": "plateau"}, "expected a --val_split for --patience and --schedule=plateau"),
+        ({"mode": "patch", "first_sizes": (32,)}, r"expected no first_sizes with mode=patch\. Received: .*32"),
+        ({"first_sizes": (32,)}, r"expected --epochs above 10, where --first_sizes end\. Received: epochs=2"),
+        ({"freeze_epochs": (1, 2)}, r"expected --epochs above 2, where --freeze_epochs end\. Received: epochs=2"),
+        ({"train_split": "train+val"}, r"expected a --val_split that is not trained on\. Received: val in both"),
+        ({"batch_size": 99}, r"expected at least --batch_size=99 images in the training split\. Received: 12"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_go_together(run, settings, message):
+    with pytest.raises(InputError, match=message):
+        run(**settings)
+
+
+TRAIN = """
+import sys
+from ptxtf import config
+from ptxtf.training import loop, setup
+sys.path.insert(0, sys.argv[1])
+import test_settings
+setup.build_model = test_settings.network
+records, run_dir, limit = sys.argv[2:]
+if int(limit):
+    import resource, signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+loop.train(config.RunConfig(
+    config.InputConfig(records_dir=records, batch_size=4),
+    config.TrainConfig(run_dir=run_dir, epochs=40, overlays=0),
+    config.PreprocessConfig(clahe=False),
+    config.ModelConfig(precision="float32"),
+    optimizer=config.OptimizerConfig(ema=0.9, schedule="cosine"),
+))
+"""
+
+
+def start(records, run_dir, *, limit=0):
+    command = [sys.executable, "-c", TRAIN, str(pathlib.Path(__file__).parent), str(records), str(run_dir), str(limit)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(records, tmp_path):
+    assert start(records, tmp_path / "whole").wait(400) == 0
+    killed = 0
+    while killed < 3:
+        process = start(records, tmp_path / "killed")
+        begun = rundir.checkpoints(tmp_path / "killed")
+        while process.poll() is None and rundir.checkpoints(tmp_path / "killed") == begun:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert start(records, tmp_path / "killed").wait(400) == 0
+    for one, other in zip(rows(tmp_path / "whole"), rows(tmp_path / "killed"), strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    whole, again = (load_model(tmp_path / name / "model.keras").get_weights() for name in ("whole", "killed"))
+    for one, other in zip(whole, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (tmp_path / "whole" / rundir.RULE).read_text() == (tmp_path / "killed" / rundir.RULE).read_text()
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(records, tmp_path):
+    assert start(records, tmp_path / "full", limit=20_000).wait(400) != 0
+    assert not (tmp_path / "full" / "model.keras").exists()
+    assert start(records, tmp_path / "full").wait(400) == 0
+    assert len(rows(tmp_path / "full")) == 40
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_clear_line(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").write_text("no folder")
+    with pytest.raises(
+        InputError, match=r"checkpoints: expected room for a checkpoint; the one before stays"
+    ) as caught:
+        run()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(records):
+    command = [sys.executable, "-m", "ptxtf.train", f"--records_dir={records}", "--run_dir=/proc/run", "--weights=none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "ptxtf.train: /proc/run: expected a path that can be used. Received: "
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_weights_that_are_no_numbers_are_not_kept(run):
+    with pytest.raises(
+        InputError, match=r"expected weights that are numbers after epoch 1; .* and \d+ others that are not"
+    ):
+        run(epochs=1, weight_decay=1e38, learning_rate=100.0, batch_size=12)
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_anew(run):
+    folder = run()
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"expected the checkpoints of the run that ended in model\.keras"):
+        run()
+
+
+def test_odd_files_among_the_checkpoints(run):
+    folder = run(epochs=1)
+    (folder / "checkpoints" / "ckpt-2 (copy).index").write_text("")
+    (folder / "checkpoints" / "checkpoint").write_bytes(bytes(range(128, 256)))
+    assert len(rows(run(epochs=2))) == 2

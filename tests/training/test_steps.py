@@ -1,0 +1,90 @@
+"""A training step under XLA, in parts and with several heads, against one written out by Keras' own means."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptxtf.config import LossConfig
+from ptxtf.models.layers import FusedBatchNormalization
+from ptxtf.training import losses, optimizers, steps
+
+LOSS = LossConfig(presence_weight=0.5, sides_weight=0.25, bce_weight=1.0)
+HALF = 2
+
+
+def network(precision):
+    """Return a small network with all heads, and smooth: rounding switches no rectifier."""
+    keras.utils.set_random_seed(0)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        images = keras.Input((None, None, 1))
+        fine = keras.layers.Conv2D(4, 3, padding="same", activation="swish")(images)
+        fine = FusedBatchNormalization()(fine)
+        coarse = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="swish")(fine)
+        side = keras.layers.UpSampling2D(2)(coarse)
+        outputs = {
+            "mask": keras.layers.Conv2D(1, 3, padding="same", dtype="float32")(
+                keras.layers.Concatenate()([fine, side])
+            ),
+            "presence": keras.layers.Dense(1, dtype="float32")(keras.layers.GlobalAveragePooling2D()(coarse)),
+            "side1": keras.layers.Conv2D(1, 1, dtype="float32")(side),
+        }
+        return keras.Model(images, outputs)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def batch():
+    images = np.random.default_rng(0).random((1, 4, 64, 64, 1), np.float32)
+    return tf.constant(images), tf.constant((images > 0.8).astype(np.float32))
+
+
+def expected_gradients(model, images, masks, parts):
+    """Return the norm of the gradient, the mean of the parts' gradients, and itself."""
+    loss = losses.of_run(LOSS)
+    sums = None
+    for image, mask in zip(tf.split(images, parts), tf.split(masks, parts), strict=True):
+        with tf.GradientTape() as tape:
+            value = tf.reduce_mean(loss(mask, model(image, training=True)))
+        gradients = [one.numpy() / parts for one in tape.gradient(value, model.trainable_variables)]
+        sums = gradients if sums is None else [a + b for a, b in zip(sums, gradients, strict=True)]
+    norm = np.sqrt(sum(np.sum(one.astype(np.float64) ** 2) for one in sums))
+    return norm, sums
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("parts", [1, HALF])
+def test_a_step(xla, parts):
+    images, masks = batch()
+    norm, gradients = expected_gradients(network("float32"), images[0], masks[0], parts)
+    model = network("float32")
+    optimizer = optimizers.Adam(1e-3, clip_norm=norm / 2)
+    optimizer.build(model.trainable_variables)
+    learner = steps.Learner(
+        model=model, optimizer=optimizer, loss=losses.of_run(LOSS), batch_size=4, accumulate=parts, xla=xla
+    )
+    functions = steps.build(learner, lambda _: None, augment=lambda *_: None)
+    functions.update(images, masks, tf.constant(0))
+    # Adam's first moment is a tenth of the gradient, which is half as long as it was
+    found = np.concatenate([np.ravel(one) for one in optimizer._momentums])
+    expected = np.concatenate([np.ravel(one) for one in gradients]) * 0.1 / 2
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_a_step_in_half_precision_with_all_heads_in_parts(precision):
+    images, masks = batch()
+    model = network(precision)
+    optimizer = optimizers.Adam(1e-3, clip_norm=1.0)
+    if precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    learner = steps.Learner(
+        model=model, optimizer=optimizer, loss=losses.of_run(LOSS), batch_size=4, accumulate=HALF, xla=True
+    )
+    functions = steps.build(learner, lambda _: None, augment=lambda *_: None)
+    values = [float(functions.update(images, masks, tf.constant(0))) for _ in range(6)]
+    assert np.isfinite(values).all()
+    assert values[-1] < values[0]
