@@ -25,12 +25,12 @@ def train(config: RunConfig) -> files.Path:
         InputError: the records have no two folds; as `loop.train`.
     """
     folder = files.path(config.training.run_dir)
-    names = _folds(config.inputs.records_dir)
     if (config.inputs.train_split, config.inputs.val_split) != (InputConfig.train_split, InputConfig.val_split):
         raise InputError(
             "expected no --train_split and --val_split with --cross_validate. "
             f"Received: train_split={config.inputs.train_split}, val_split={config.inputs.val_split}"
         )
+    names = _folds(config.inputs.records_dir)
     best: list[loop.Row] = []
     for name in names:
         inputs = dataclasses.replace(

@@ -256,7 +256,7 @@ if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 loop.train(config.RunConfig(
     config.InputConfig(records_dir=records, batch_size=4),
-    config.TrainConfig(run_dir=run_dir, epochs=40, overlays=0),
+    config.TrainConfig(run_dir=run_dir, epochs=15, overlays=0),
     config.PreprocessConfig(clahe=False),
     config.ModelConfig(precision="float32"),
     optimizer=config.OptimizerConfig(ema=0.9, schedule="cosine"),
@@ -295,7 +295,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(records, tmp_pat
     assert start(records, tmp_path / "full", limit=20_000).wait(400) != 0
     assert not (tmp_path / "full" / "model.keras").exists()
     assert start(records, tmp_path / "full").wait(400) == 0
-    assert len(rows(tmp_path / "full")) == 40
+    assert len(rows(tmp_path / "full")) == 15
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_clear_line(run, tmp_path):
