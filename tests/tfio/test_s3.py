@@ -93,7 +93,7 @@ def test_the_same_files_lie_there_and_nothing_else(ways):
         ("records/*.tfrecord", 6),
         ("records/contact_sheet.png", 1),
         ("records/rejected.csv", 1),
-        ("run/best.weights.h5", 1),
+        ("run/epochs/epoch-00001.weights.h5", 1),
         ("run/checkpoints/ckpt-*", 2),
         ("run/curves.png", 1),
         ("scores/images.csv", 1),
