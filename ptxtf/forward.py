@@ -34,7 +34,7 @@ def logits_function(
             `ptxtf.devices.one_core_per_operation` says.
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
-    model = masks_alone(model)
+    model = _masks_alone(model)
     infer = network_function(model, xla=xla, fixed=fixed)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
@@ -43,7 +43,7 @@ def logits_function(
     return tf.function(_divided(logits, parts), autograph=False)
 
 
-def masks_alone(model: keras.Model) -> keras.Model:
+def _masks_alone(model: keras.Model) -> keras.Model:
     """Return a model without the heads that only training needs."""
     return keras.Model(model.input, model.output["mask"]) if isinstance(model.output, dict) else model
 

@@ -57,26 +57,29 @@ def choose_rule(run_dir: files.Name, records_dir: files.Name, split: str, *, bat
         batch_size: images that are computed together.
 
     Raises:
-        InputError: no finished run, no records, an unknown or empty split.
+        InputError: no finished run, no records, an unknown or empty split, a model that gives no numbers.
 
     Example:
         >>> ptxtf.inference.choose_rule("runs/densenet121", "tfrecords", "val").rule
     """
     predictor = Predictor.load(run_dir)
     dataset = cases.read(records_dir, split, image_size=predictor.image_size)
-    try:
-        with readable(records_dir):
-            parts = [
-                rules.count(probabilities, case["mask"])
-                for case, probabilities in cases.predict(
-                    predictor, dataset, batch_size=batch_size, title="choosing a rule"
-                )
-            ]
-    except ValueError as error:
-        raise InputError(f"{files.path(run_dir) / rundir.MODEL}: {error}") from None
+    model = files.path(run_dir) / rundir.MODEL
+    with readable(records_dir):
+        parts = [
+            _count(probabilities, case["mask"], model)
+            for case, probabilities in cases.predict(predictor, dataset, batch_size=batch_size, title="choosing a rule")
+        ]
     choice = _choose(rules.merge(parts), split)
     files.write_json(files.path(run_dir) / rundir.RULE, dataclasses.asdict(choice))
     return choice
+
+
+def _count(probabilities: np.ndarray, mask: np.ndarray, model: files.Path) -> rules.Counts:
+    try:
+        return rules.count(probabilities, mask)
+    except ValueError as error:
+        raise InputError(f"{model}: {error}") from None
 
 
 def _choose(counts: rules.Counts, split: str) -> Choice:

@@ -5,7 +5,6 @@ final model may be made of, and model.keras (`ptxtf.rundir`). An epoch that was 
 as order and augmentation depend on (seed, epoch) alone, the result is that of an uninterrupted run.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from ptxtf import files, rundir
 from ptxtf.errors import InputError, first_line
-from ptxtf.training import averages
+from ptxtf.training import averages, history
 
 _KEPT = 2
 """Checkpoints; the older one is for the case that the newer one is damaged."""
@@ -113,10 +112,10 @@ def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> lis
     The loss, not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty.
     """
     epochs = [int(row["epoch"]) for row in rows]
-    if keep == "last" or not rows or "val_loss" not in rows[0]:
+    losses = history.val_losses(rows)
+    if keep == "last" or not losses:
         return epochs[-count:]
-    losses = {epoch: rows[epoch - 1]["val_loss"] for epoch in epochs}
-    return sorted(epochs, key=lambda epoch: (math.isnan(losses[epoch]), losses[epoch], epoch))[:count]
+    return sorted(epochs, key=lambda epoch: (losses[epoch - 1], epoch))[:count]
 
 
 def keep_weights(run_dir: files.Path, model: keras.Model, epoch: int) -> None:

@@ -5,7 +5,6 @@ Split (host) ─► validate: steps.score ─► totals
 """
 
 import collections
-import dataclasses
 import functools
 import math
 import time
@@ -17,7 +16,7 @@ import tqdm
 
 from ptxtf.data.dataset import as_it_is, readable
 from ptxtf.errors import InputError
-from ptxtf.training import distribution, metrics, setup, watch
+from ptxtf.training import distribution, metrics, watch
 from ptxtf.training.setup import Run, Stage
 
 _LAG = 8
@@ -87,12 +86,10 @@ def validate(run: Run, stage: Stage) -> metrics.Totals | None:
 
 def images_of_one_more(run: Run) -> Iterator[tf.Tensor]:
     """Yield the images of one more epoch, augmented, as the model takes them."""
-    phase = dataclasses.replace(run.phases[-1], first=run.config.training.epochs)
-    source = setup.source(run.config, phase)
-    batch_size = run.config.inputs.batch_size
-    batches = source.epochs(batch_size, seed=run.config.training.seed, first=phase.first)
-    for batch in batches.take(source.split.steps(batch_size)):
-        for images in source.augment_batch(batch)[0]:
+    batch_size, training = run.config.inputs.batch_size, run.config.training
+    batches = run.source.epochs(batch_size, seed=training.seed, first=training.epochs)
+    for batch in batches.take(run.source.split.steps(batch_size)):
+        for images in run.source.augment_batch(batch)[0]:
             yield from tf.split(images, batch_size // of_one_device(run))
 
 

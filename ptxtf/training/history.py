@@ -1,6 +1,7 @@
 """One row per epoch <-> history.csv; the columns are those of the first row."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 
 from ptxtf import files, rundir
@@ -30,6 +31,12 @@ def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, fl
 def rounded(row: Mapping[str, float]) -> dict[str, float]:
     """Return a row as `read` gives it after `write`, so that a run that goes on decides as one that was not stopped."""
     return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+def val_losses(rows: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return the validation losses of all epochs, infinity for nan; none without validation."""
+    losses = [row["val_loss"] for row in rows if "val_loss" in row]
+    return [math.inf if math.isnan(loss) else loss for loss in losses]
 
 
 def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import math
 import time
 from collections.abc import Iterator
 
@@ -31,7 +30,7 @@ def train(config: RunConfig) -> files.Path:
     """Train a network, or go on with a run that was stopped; return the run's folder.
 
     Reads the splits that `config.inputs` names; writes run.flags, checkpoints, history.csv, TensorBoard events,
-    curves.png and model.keras to `config.training.run_dir`.
+    curves.png, model.keras and rule.json to `config.training.run_dir`.
 
     Raises:
         InputError: settings that do not fit the records, the devices, the backbone or the run's folder; another process
@@ -139,7 +138,7 @@ def _train_phase(
     """Run the epochs of a phase that are still to come, up to `last`."""
     batches = epochs.batches(run, stage, first_epoch=state.epoch)
     for epoch in range(state.epoch, last):
-        run.rate.factor.assign(schedules.plateau_factor(run.config.optimizer, _val_losses(rows)))
+        run.rate.factor.assign(schedules.plateau_factor(run.config.optimizer, history.val_losses(rows)))
         start = time.perf_counter()
         row = {"epoch": epoch + 1.0, "loss": epochs.train(run, stage, batches, epoch)}
         epochs.check_weights(run, epoch)
@@ -173,9 +172,7 @@ def _finish(run: Run, rows: list[Row]) -> None:
     checkpoints.load_mean(run.run_dir, run.learner.model, kept)
     if len(kept) > 1:
         # the phase of the last epoch, which the process may not have been in
-        setup.freeze(
-            run, max((phase for phase in run.phases if phase.first < len(rows)), key=lambda phase: phase.first)
-        )
+        setup.freeze(run, [phase for phase in run.phases if phase.first < len(rows)][-1])
         averages.recalibrate(run.learner.model, epochs.images_of_one_more(run))
     (run.run_dir / rundir.RULE).unlink(missing_ok=True)  # that of another model
     checkpoints.write_model(run.run_dir, run.learner.model)
@@ -208,13 +205,8 @@ def _chosen(run: Run, rows: list[Row]) -> list[int]:
     return checkpoints.chosen(rows, keep=run.config.training.keep, count=run.config.training.average)
 
 
-def _val_losses(rows: list[Row]) -> list[float]:
-    losses = [row["val_loss"] for row in rows if "val_loss" in row]
-    return [math.inf if math.isnan(loss) else loss for loss in losses]  # nan is not below anything, nor above
-
-
 def _is_over(run: Run, rows: list[Row]) -> bool:
-    return schedules.is_over(run.config.training.patience, _val_losses(rows))
+    return schedules.is_over(run.config.training.patience, history.val_losses(rows))
 
 
 def _cases(run: Run) -> Batch | None:

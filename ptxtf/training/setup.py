@@ -29,6 +29,7 @@ class Run:
         learner: model, optimizer and loss.
         rate: the learning rate.
         logits_of: uint8 images [B, H, W, 1] -> float32 logits, by the model as it is at the time.
+        source: what it is trained on, at the size of the last phase.
         val_split: what it is validated on, if anything.
         phases: of the epochs.
     """
@@ -39,6 +40,7 @@ class Run:
     learner: steps.Learner
     rate: LearningRate
     logits_of: forward.Logits
+    source: pipeline.TrainingSource
     val_split: Split | None
     phases: list[Phase]
 
@@ -71,7 +73,8 @@ def build(config: RunConfig, strategy: tf.distribute.Strategy, *, begun: bool) -
     inputs, training = config.inputs, config.training
     distribution.check_batch(strategy, inputs.batch_size, config.optimizer.accumulate)
     phases = schedules.phases(config)
-    steps_per_epoch = _steps_per_epoch(config, source(config, phases[-1]))
+    source = _source(config, phases[-1])
+    steps_per_epoch = _steps_per_epoch(config, source)
     keras.utils.set_random_seed(training.seed)
     xla = forward.use_xla(training.xla) and strategy.num_replicas_in_sync == 1  # replicas sum between XLA's programs
     with strategy.scope():
@@ -92,7 +95,7 @@ def build(config: RunConfig, strategy: tf.distribute.Strategy, *, begun: bool) -
         )
         logits_of = forward.logits_function(model, config.preprocessing, xla=xla)
     run_dir = files.path(training.run_dir)
-    return Run(config, run_dir, strategy, learner, rate, logits_of, _val_split(config), phases)
+    return Run(config, run_dir, strategy, learner, rate, logits_of, source, _val_split(config), phases)
 
 
 def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
@@ -104,12 +107,13 @@ def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
         before: that of the phase before, whose records are gone on with, in memory as they are, if images have the
             same size.
     """
-    is_same = before is not None and before.source.split.image_size == phase.image_size
-    records = before.source if before and is_same else source(run.config, phase)
+    opened = [run.source, *([before.source] if before else [])]
+    fitting = [source for source in opened if source.split.image_size == phase.image_size]
+    source = fitting[0] if fitting else _source(run.config, phase)
     freeze(run, phase)
     with run.strategy.scope():
-        functions = steps.build(run.learner, run.logits_of, augment=records.augment)
-    return Stage(records, functions, _steps_per_epoch(run.config, records))
+        functions = steps.build(run.learner, run.logits_of, augment=source.augment)
+    return Stage(source, functions, _steps_per_epoch(run.config, source))
 
 
 def freeze(run: Run, phase: Phase) -> None:
@@ -148,16 +152,16 @@ def build_model(network: ModelConfig, loss: LossConfig) -> keras.Model:
     return model
 
 
-def source(config: RunConfig, phase: Phase) -> pipeline.TrainingSource:
+def _source(config: RunConfig, phase: Phase) -> pipeline.TrainingSource:
     """Return the training records of a phase's epochs."""
     inputs = dataclasses.replace(config.inputs, image_size=phase.image_size)
     shares = schedules.positive_shares(inputs.positive_share, inputs.positive_schedule, config.training.epochs)
     return pipeline.training_source(inputs, config.preprocessing, positive_shares=shares)
 
 
-def _steps_per_epoch(config: RunConfig, records: pipeline.TrainingSource) -> int:
-    size = (records.split.image_size, records.split.image_size)
-    return records.split.steps(config.inputs.batch_size) * preprocess.patches_per_image(
+def _steps_per_epoch(config: RunConfig, source: pipeline.TrainingSource) -> int:
+    size = (source.split.image_size, source.split.image_size)
+    return source.split.steps(config.inputs.batch_size) * preprocess.patches_per_image(
         config.preprocessing, image_size=size
     )
 

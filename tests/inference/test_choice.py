@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import cv2
 import keras
@@ -256,3 +257,12 @@ def test_settings_that_mean_nothing_are_refused(given, message):
 def test_numbers_that_are_no_rule_are_refused(numbers):
     with pytest.raises(ValueError, match=r"^expected 0 < threshold <= top_threshold < 1 .* Received: threshold="):
         masks.Rule(*numbers, origin="")
+
+
+def test_damaged_records_are_named_and_not_the_model(run, records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    for shard in copy.glob("val-*"):
+        shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(InputError, match=rf"^{copy}: expected whole records; "):
+        choose_rule(run, copy, "val")

@@ -14,7 +14,7 @@ from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
 from ptxtf.models.weights import load_model
-from ptxtf.training import history, loop, losses, metrics, setup, steps
+from ptxtf.training import history, loop, losses, metrics, setup
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -129,25 +129,21 @@ def test_going_on_after_a_finished_run_equals_one_long_run(run):
 
 
 @pytest.mark.parametrize("update", [1, 4])
-def test_a_run_stopped_inside_an_epoch_ends_as_if_it_had_not_been(run, monkeypatch, update):
+def test_a_run_stopped_inside_an_epoch_ends_as_if_it_had_not_been(run, updates_by, update):
     whole = run("whole", epochs=3)
-    real, counts = steps.build, []
+    counts = []
 
-    def build_that_stops(*args, **kwargs):
-        functions = real(*args, **kwargs)
-
+    def stopping(real):
         def stop(*arguments):
             counts.append(1)
             if len(counts) == 3 + update:  # three updates an epoch: in the second epoch
                 raise KeyboardInterrupt
-            return functions.update(*arguments)
+            return real(*arguments)
 
-        return steps.Steps(augment=functions.augment, update=stop, score=functions.score)
+        return stop
 
-    monkeypatch.setattr(steps, "build", build_that_stops)
-    with pytest.raises(KeyboardInterrupt):
+    with updates_by(stopping), pytest.raises(KeyboardInterrupt):
         run("stopped", epochs=3)
-    monkeypatch.setattr(steps, "build", real)
     assert_same(whole, run("stopped", epochs=3))
 
 
@@ -210,21 +206,14 @@ def test_host_and_device_preprocessing_train_alike(run):
         assert one["loss"] == other["loss"]
 
 
-def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, monkeypatch):
+def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, updates_by):
     taken = []
-    real = steps.build
 
-    def build_that_counts(*args, **kwargs):
-        functions = real(*args, **kwargs)
+    def spy(update):
+        return lambda images, masks, at: (taken.append((images.shape, int(at))), update(images, masks, at))[1]
 
-        def update(images, masks, index):
-            taken.append((images.shape, int(index)))
-            return functions.update(images, masks, index)
-
-        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
-
-    monkeypatch.setattr(steps, "build", build_that_counts)
-    folder = run(mode="patch", patch_size=32, epochs=1)
+    with updates_by(spy):
+        folder = run(mode="patch", patch_size=32, epochs=1)
     assert taken == [((4, 4, 32, 32, 1), index) for _ in range(3) for index in range(4)]
     assert Predictor.load(folder)(tf.zeros([1, 64, 64, 1], tf.uint8)).shape == (1, 64, 64, 1)
 

@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 
 from ptxtf import config, files, rundir
+from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.models.weights import load_model
-from ptxtf.training import epochs, loop, metrics, setup, steps
+from ptxtf.training import epochs, loop, metrics, setup
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -126,21 +127,14 @@ def test_a_frozen_encoder_thaws_stage_by_stage(run):
     assert moved == [[], [5], [4, 5], [1, 2, 3, 4, 5]]
 
 
-def test_images_grow(run, monkeypatch):
+def test_images_grow(run, updates_by):
     sizes = []
-    real = steps.build
 
-    def build(learner, logits_of, *, augment):
-        functions = real(learner, logits_of, augment=augment)
+    def spy(update):
+        return lambda images, *rest: (sizes.append(images.shape[2]), update(images, *rest))[1]
 
-        def update(images, masks, index):
-            sizes.append(images.shape[2])
-            return functions.update(images, masks, index)
-
-        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
-
-    monkeypatch.setattr(steps, "build", build)
-    folder = run(epochs=4, first_sizes=(32, 96), size_epochs=1)
+    with updates_by(spy):
+        folder = run(epochs=4, first_sizes=(32, 96), size_epochs=1)
     assert sizes == [32] * 3 + [96] * 3 + [64] * 6
     assert rundir.read_flags(folder).inputs.image_size == 64
 
@@ -167,21 +161,18 @@ def test_a_batch_in_parts_takes_the_same_step(run, monkeypatch):
         run("odd", accumulate=3)
 
 
-def test_shares_of_positives_reach_the_batches(run, monkeypatch):
+def test_shares_of_positives_reach_the_batches(run, updates_by):
     shares = []
-    real = steps.build
 
-    def build(learner, logits_of, *, augment):
-        functions = real(learner, logits_of, augment=augment)
+    def spy(update):
+        def noted(images, masks, index):
+            shares.append(masks[index].numpy().any(axis=(1, 2, 3)).mean())
+            return update(images, masks, index)
 
-        def update(images, masks, index):
-            shares.append(float(tf.reduce_mean(tf.cast(tf.reduce_any(masks[index] > 0, axis=[1, 2, 3]), tf.float32))))
-            return functions.update(images, masks, index)
+        return noted
 
-        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
-
-    monkeypatch.setattr(steps, "build", build)
-    run(epochs=3, positive_share=(1.0, 0.0), rotation_degrees=(0.0, 0.0), zoom=0.0)
+    with updates_by(spy):
+        run(epochs=3, positive_share=(1.0, 0.0), rotation_degrees=(0.0, 0.0), zoom=0.0)
     assert shares == [1.0] * 3 + [0.5] * 3 + [0.0] * 3
 
 
@@ -193,25 +184,15 @@ def test_a_dry_run_says_what_an_epoch_takes_and_writes_nothing(run, capsys):
     assert "GiB at most" in said
 
 
-def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run, monkeypatch, records):
+def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run, updates_by, records):
     folder = run(epochs=1, keep="last")
-    real = steps.build
-
-    def build(learner, logits_of, *, augment):
-        functions = real(learner, logits_of, augment=augment)
-        count = iter(range(100))
-
-        def update(images, masks, index):
-            loss = functions.update(images, masks, index)
-            return loss if next(count) != 1 else loss * float("nan")
-
-        return steps.Steps(augment=functions.augment, update=update, score=functions.score)
-
-    monkeypatch.setattr(steps, "build", build)
-    with pytest.raises(InputError, match=r"Received: loss=nan at step 2 of epoch 2, images (.*)$") as caught:
+    factors = iter([1.0, float("nan"), 1.0])
+    message = r"Received: loss=nan at step 2 of epoch 2, images (.*)$"
+    with (
+        updates_by(lambda update: lambda *step: update(*step) * next(factors)),
+        pytest.raises(InputError, match=message) as caught,
+    ):
         run(epochs=2, keep="last")
-    from ptxtf.data import dataset
-
     batch = next(iter(dataset.Split(records, "train").epochs(4, seed=0, first=1).skip(1)))
     ids = [one.decode() for one in batch["image_id"].numpy()]
     assert str(caught.value).endswith(f"images {', '.join(ids)}")
