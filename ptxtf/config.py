@@ -206,6 +206,11 @@ class InputConfig:
         "decoded where an accelerator equalises. The numbers are the same, but none shuffles within 1024 images only",
         "auto",
     )
+    data_service: tuple[str, ...] = setting(
+        "machines that read and batch the training records (python -m ptxtf.data.service): grpc://host:port, several "
+        "with commas; empty: this one",
+        (),
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -444,6 +449,11 @@ class TrainConfig:
     )
     patience: int = setting("stop after so many epochs without a lower validation loss; 0: never", 0)
     xla: Literal["auto", "on", "off"] = setting("compile the model by XLA; auto: where an accelerator is", "auto")
+    steps_per_call: int = setting(
+        "training steps that one call starts: more take less of the processor's time each, but are watched together; "
+        "the patches of a batch always are",
+        1,
+    )
     seed: int = setting("seed of weights, order and augmentation", 0)
     overlays: int = setting("validation cases drawn for TensorBoard after each epoch", 4)
     cross_validate: bool = setting(
@@ -460,6 +470,7 @@ class TrainConfig:
         _check(self.run_dir != "", "run_dir, a folder", run_dir=self.run_dir)
         _check(self.epochs <= _MOST_EPOCHS, f"epochs up to {_MOST_EPOCHS}", epochs=self.epochs)
         _check_positive(epochs=self.epochs, size_epochs=self.size_epochs, average=self.average)
+        _check_positive(steps_per_call=self.steps_per_call)
         _check(all(size >= 32 for size in self.first_sizes), "first_sizes of at least 32", first_sizes=self.first_sizes)
         _check_not_negative(overlays=self.overlays, patience=self.patience)
         check_seed(self.seed)
@@ -536,6 +547,18 @@ class PredictConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         _check_positive(batch_size=self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServiceConfig:
+    """A service of batches."""
+
+    port: int = setting("port to serve at; the next one is taken, too; 0: any that are free", 5050)
+    host: str = setting("name or address by which the training reaches this machine; empty: its own name", "")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check(0 <= self.port < 65535, "port in 0..65534", port=self.port)
 
 
 class RunConfig(NamedTuple):

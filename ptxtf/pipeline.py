@@ -5,14 +5,14 @@ loop, which needs them apart to place them under a distribution strategy, begins
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from ptxtf import devices, files, preprocess
 from ptxtf.config import Cache, InputConfig, Mode, PreprocessConfig, check_seed
-from ptxtf.data import dataset
+from ptxtf.data import dataset, served
 
 _AHEAD = 2
 """Batches that tf.data augments at the same time, and as many that it keeps ready: more would only take memory."""
@@ -28,16 +28,18 @@ class TrainingSource:
         on_processor: augmenting is the processor's work: it was asked for, or there is no accelerator. `batches` then
             augments ahead of the caller. (The training loop does so only where it was asked for.)
         positive_shares: share of positive images in each epoch, as `dataset.Split.batches` takes it.
+        services: addresses of the `data.service`s that make the batches, if not this process.
     """
 
     split: dataset.Split
     augment: preprocess.Augment
     on_processor: bool
     positive_shares: Sequence[float] = ()
+    services: Sequence[str] = ()
 
     def epochs(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return the split's batches of epoch `first` and all that follow, as `dataset.Split.epochs` does."""
-        return self.split.epochs(batch_size, seed=seed, first=first, positive_shares=self.positive_shares)
+        return self._made(lambda number, parts: self._part((number, parts), batch_size, seed, first), batch_size)
 
     def augmented(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return epoch after epoch of batches that tf.data has augmented: the same numbers as on a device.
@@ -50,11 +52,23 @@ class TrainingSource:
         Returns:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
-        return (
-            self.epochs(batch_size, seed=seed, first=first)
-            .map(dataset.as_it_is(self.augment_batch), num_parallel_calls=_AHEAD, deterministic=True)
-            .prefetch(_AHEAD)
-        )
+
+        def part(number: int, parts: int) -> tf.data.Dataset:
+            batches = self._part((number, parts), batch_size, seed, first)
+            augment = dataset.as_it_is(self.augment_batch)
+            return batches.map(augment, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
+
+        return self._made(part, batch_size)
+
+    def _part(self, part: tuple[int, int], batch_size: int, seed: int, first: int) -> tf.data.Dataset:
+        shares = self.positive_shares
+        return self.split.epochs(batch_size, seed=seed, first=first, positive_shares=shares, part=part)
+
+    def _made(self, part: Callable[[int, int], tf.data.Dataset], batch_size: int) -> tf.data.Dataset:
+        """Have batches made in parts by the data services, or here as one."""
+        if not self.services:
+            return part(0, 1)
+        return served.joined(part, self.services, batches_per_epoch=self.split.steps(batch_size))
 
     def augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Augment a batch of the split."""
@@ -91,7 +105,7 @@ def training_source(
     split.steps(inputs.batch_size)  # here, not at the first batch
     split.check_shares(positive_shares)
     augment = preprocess.for_training(config, equalised=equalised, xla=True)
-    return TrainingSource(split, augment, on_processor, positive_shares)
+    return TrainingSource(split, augment, on_processor, positive_shares, inputs.data_service)
 
 
 def batches(  # noqa: PLR0913, all but two by keyword

@@ -140,6 +140,8 @@ def _move(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Move each image and its mask by the same drawn parameters: float32 images in 0..255, uint8 masks."""
     low, high = config.rotation_degrees
+    if not (high or config.zoom or config.flip_probability or config.shear_degrees or config.shift):
+        return tf.cast(images, tf.float32), masks
     drawn = ops.draw_affine(
         seeds,
         rotation_degrees=(low, high),

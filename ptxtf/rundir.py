@@ -25,7 +25,9 @@ CHECKPOINTS = "checkpoints"
 EPOCHS = "epochs"
 TENSORBOARD = "tensorboard"
 
-_FREE = {"run_dir", "epochs", "patience", "overlays", "preprocess_on", "xla", "dry_run"}
+_FREE = {
+    "run_dir", "epochs", "patience", "overlays", "preprocess_on", "data_service", "steps_per_call", "xla", "dry_run",
+}  # fmt: skip
 """Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
 

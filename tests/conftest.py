@@ -1,6 +1,8 @@
 """What every test may use: quiet, deterministic TensorFlow, and a small record directory made of phantoms."""
 
+import contextlib
 import os
+import subprocess
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -68,6 +70,26 @@ def records(phantoms, tmp_path_factory) -> pathlib.Path:
         )
     )
     return directory
+
+
+@pytest.fixture(scope="session")
+def services():
+    """Return a context with so many data services: (processes, addresses)."""
+
+    @contextlib.contextmanager
+    def start(count):
+        command = [sys.executable, "-m", "ptxtf.data.service", "--port=0", "--host=localhost"]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        try:
+            addresses = [process.stdout.readline().split()[-1] for process in processes]
+            yield processes, addresses
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+
+    return start
 
 
 @pytest.fixture

@@ -200,11 +200,18 @@ class Split:
                     )
 
     def epochs(
-        self, batch_size: int, *, seed: int = 0, first: int = 0, positive_shares: Sequence[float] = ()
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        positive_shares: Sequence[float] = (),
+        part: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
         """Return the training batches of epoch `first` and all that follow, without end; else as `batches`.
 
-        One data set for all of them, as what tf.data calls is compiled anew for each iterator.
+        One data set for all of them, as what tf.data calls is compiled anew for each iterator. With `part` (m, M)
+        every M-th batch of each epoch alone, from batch m on.
 
         Raises:
             InputError: not even one batch is full, so that there would be nothing to wait for; as `check_shares`.
@@ -212,7 +219,7 @@ class Split:
         """
         self.steps(batch_size)
         self.check_shares(positive_shares)
-        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed, positive_shares)
+        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed, positive_shares, part)
 
     def batches(
         self,
@@ -273,8 +280,15 @@ class Split:
         )
 
     def _training_batches(
-        self, epochs: tf.data.Dataset, batch_size: int, seed: int, positive_shares: Sequence[float]
+        self,
+        epochs: tf.data.Dataset,
+        batch_size: int,
+        seed: int,
+        positive_shares: Sequence[float],
+        part: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
+        number, parts = part
+
         def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
             tf.random.set_seed(1)  # that of this graph alone, which shuffle adds to the seed it is given
             epoch_seed = _epoch_seed(seed, epoch)
@@ -282,7 +296,7 @@ class Split:
                 dataset = self._mixed(_of_epoch(positive_shares, epoch), epoch_seed)
             else:
                 dataset = _shuffled(self._examples, self._window(self.images), epoch_seed)
-            dataset = dataset.batch(batch_size, drop_remainder=True)
+            dataset = dataset.batch(batch_size, drop_remainder=True).shard(parts, number)
             return dataset.map(as_it_is(_finish), num_parallel_calls=_FINISHED_AT_ONCE)
 
         return _ordered(epochs.flat_map(as_it_is(batches_of)))

@@ -26,20 +26,15 @@ class MovingAverage(tf.Module):
         super().__init__(name="moving_average")
         self._weights = [weight.value for weight in model.weights if weight.dtype == "float32"]
         self._decay = decay
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self._averages = [
-            tf.Variable(weight, trainable=False, name=f"average{number}") for number, weight in enumerate(self._weights)
-        ]
+        self._step = _each_replica_s(tf.constant(0, tf.int64), "step")
+        self._averages = [_each_replica_s(weight, f"average{number}") for number, weight in enumerate(self._weights)]
 
     def update(self) -> None:
-        """Take the weights of another step in; across replicas, not in one."""
+        """Take the weights of another step in, on each replica."""
         step = tf.cast(self._step, tf.float32)
         share = 1.0 - tf.minimum(self._decay, (1.0 + step) / (10.0 + step))
-        copies = tf.distribute.get_strategy().experimental_local_results  # on each of the machine's devices
         for average, weight in zip(self._averages, self._weights, strict=True):
-            for old, new in zip(copies(average), copies(weight), strict=True):
-                with tf.device(old.device):
-                    old.assign_sub(share * (old - new))
+            average.assign_sub(share * (average - weight))
         self._step.assign_add(1)
 
     @contextlib.contextmanager
@@ -55,6 +50,17 @@ class MovingAverage(tf.Module):
     def _set(self, values: Iterable[np.ndarray]) -> None:
         for weight, value in zip(self._weights, values, strict=True):
             weight.assign(value)
+
+
+def _each_replica_s(value: tf.Tensor, name: str) -> tf.Variable:
+    """Return a variable that each replica keeps alike by itself."""
+    return tf.Variable(
+        value,
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
 
 
 def mean(weights: Iterator[list[np.ndarray]]) -> list[np.ndarray]:

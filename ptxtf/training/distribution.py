@@ -92,7 +92,7 @@ def distribute(of: tf.distribute.Strategy, dataset: tf.data.Dataset, *, accumula
 
     Args:
         of: the replicas.
-        dataset: of batches.
+        dataset: of batches, tuples of tensors.
         accumulate: parts that batches are computed in. Part k of all replicas together is part k of the batch, so that
             batch statistics, which are each part's, do not depend on the number of replicas.
     """
@@ -118,8 +118,7 @@ def _parts(batch: tuple, accumulate: int, replicas: int, here: slice) -> tf.data
         by_replica = tf.experimental.numpy.moveaxis(shares, 1, 0)  # [replicas here, accumulate, share, …]
         return tf.reshape(by_replica, [here.stop - here.start, values.shape[0] // replicas, *values.shape[1:]])
 
-    divided = tf.nest.map_structure(divide, batch)
-    return tf.data.Dataset.from_tensor_slices(divided[0] if len(divided) == 1 else divided)
+    return tf.data.Dataset.from_tensor_slices(tuple(map(divide, batch)))
 
 
 def meet(of: tf.distribute.Strategy) -> None:

@@ -1,11 +1,12 @@
 """One pass over the training split, and one over the validation split.
 
-Split (host) ─► batches: steps.augment ─► train: steps.update ─► mean loss
-Split (host) ─► validate: steps.score ─► totals
+Split (host) ─► batches ─► train: Stage.train ─► mean loss
+Split (host) ─► validate: Run.score ─► totals
 """
 
 import collections
 import functools
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -14,47 +15,49 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from ptxtf.data import served
 from ptxtf.data.dataset import as_it_is, readable
 from ptxtf.errors import InputError
-from ptxtf.training import distribution, metrics, watch
+from ptxtf.training import distribution, metrics, steps, watch
 from ptxtf.training.setup import Run, Stage
 
 _LAG = 8
-"""Steps after which a loss is looked at: it is known by then, so that nobody waits for it."""
+"""Calls after which losses are looked at: they are known by then, so that nobody waits for them."""
 
-_Stream = Iterator[tuple[tf.Tensor, tf.Tensor]]
-"""Images and masks, float32 [S, B, h, w, 1] on each replica, for S steps."""
-
-Batches = Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-"""The same, once for each step, with its number among the S."""
+Batches = Iterator[list[steps.Batch]]
+"""What `Stage.train` takes, call after call."""
 
 
 def batches(run: Run, stage: Stage, *, first_epoch: int) -> Batches:
     """Yield the batches of one epoch after another without end, from epoch `first_epoch` on."""
-    for images, masks in _augmented(run, stage, first_epoch=first_epoch):
-        for index in range(run.strategy.experimental_local_results(images)[0].shape[0]):
-            yield images, masks, tf.constant(index)
+    stream = _stream(run, stage, first_epoch=first_epoch)
+    by_replica = iter(distribution.distribute(run.strategy, stream, accumulate=run.learner.accumulate))
+    made = served.answered(by_replica, stage.source.services)
+    while True:
+        for left in range(stage.batches_per_epoch, 0, -stage.batches_per_call):
+            yield list(itertools.islice(made, min(left, stage.batches_per_call)))
 
 
 def train(run: Run, stage: Stage, batches: Batches, epoch: int) -> float:
     """Train on every batch of an epoch, counted from 0; return the mean loss."""
     losses: list[float] = []
     pending: collections.deque[tf.Tensor] = collections.deque()
-    input_s, start = 0.0, time.perf_counter()
+    started, input_s, start = 0, 0.0, time.perf_counter()
     with _bar(run, stage, epoch) as bar:
-        for _ in range(stage.steps_per_epoch):
+        while started < stage.steps_per_epoch:
             before = time.perf_counter()
             with readable(run.config.inputs.records_dir):
-                step = next(batches)
+                call = next(batches)
             input_s += time.perf_counter() - before
-            pending.append(stage.functions.update(*step))
+            pending.append(stage.train(call))
+            started += len(pending[-1])
             if len(pending) > _LAG:
-                losses.append(_finite(run, stage, epoch, len(losses), pending.popleft()))
+                losses += _finite(run, stage, epoch, len(losses), pending.popleft())
             share = input_s / (time.perf_counter() - start)
             bar.set_postfix_str(f"waiting for batches {share:.0%}, {watch.memory_gib():.1f} GiB", refresh=False)
-            bar.update()
+            bar.update(len(pending[-1]))
         while pending:
-            losses.append(_finite(run, stage, epoch, len(losses), pending.popleft()))
+            losses += _finite(run, stage, epoch, len(losses), pending.popleft())
     return math.fsum(losses) / len(losses)
 
 
@@ -73,15 +76,15 @@ def check_weights(run: Run, epoch: int) -> None:
         )
 
 
-def validate(run: Run, stage: Stage) -> metrics.Totals | None:
+def validate(run: Run) -> metrics.Totals | None:
     """Return the totals over the validation split, of whole images in either mode; None where there is none."""
     if not run.val_split:
         return None
-    batches = run.val_split.batches(run.config.inputs.batch_size, training=False)
+    batches = run.val_split.batches(run.config.inputs.batch_size, training=False).map(
+        as_it_is(lambda batch: (batch["image"], batch["mask"], batch["image_id"] != ""))
+    )
     with readable(run.config.inputs.records_dir):
-        return functools.reduce(
-            metrics.merge, map(stage.functions.score, distribution.distribute(run.strategy, batches))
-        )
+        return functools.reduce(metrics.merge, map(run.score, distribution.distribute(run.strategy, batches)))
 
 
 def images_of_one_more(run: Run) -> Iterator[tf.Tensor]:
@@ -98,23 +101,20 @@ def of_one_device(run: Run) -> int:
     return run.config.inputs.batch_size // (run.strategy.num_replicas_in_sync * run.learner.accumulate)
 
 
-def _augmented(run: Run, stage: Stage, *, first_epoch: int) -> _Stream:
-    """Yield one epoch after another without end, augmented on the replicas or on the host.
+def _stream(run: Run, stage: Stage, *, first_epoch: int) -> tf.data.Dataset:
+    """Return batches as `Stage.train` takes them, to be augmented on the replicas, or augmented by tf.data.
 
-    On the replicas unless the host was asked for, even where the processor is the only replica: the model fills all of
-    its cores, so that working ahead, as `ptxtf.batches` does there, would gain nothing.
+    By tf.data only where it was asked for, even where the processor is the only replica: the model fills all of its
+    cores, so that working ahead, as `ptxtf.batches` does there, would gain nothing.
     """
     batch_size, seed = run.config.inputs.batch_size, run.config.training.seed
     if run.config.preprocessing.preprocess_on == "host":
         augmented = stage.source.augmented(batch_size, seed=seed, first=first_epoch)
         steps_of = tf.data.Dataset.from_tensor_slices
-        single = augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
-        for step in distribution.distribute(run.strategy, single, accumulate=run.learner.accumulate):
-            yield run.strategy.run(lambda images, masks: (images[tf.newaxis], masks[tf.newaxis]), step)
-        return
-    batches = stage.source.epochs(batch_size, seed=seed, first=first_epoch)
-    for batch in distribution.distribute(run.strategy, batches, accumulate=run.learner.accumulate):
-        yield stage.functions.augment(batch)
+        return augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
+    return stage.source.epochs(batch_size, seed=seed, first=first_epoch).map(
+        as_it_is(lambda batch: (batch["image"], batch["mask"], batch["seed"]))
+    )
 
 
 def _bar(run: Run, stage: Stage, epoch: int) -> tqdm.tqdm:
@@ -127,15 +127,17 @@ def _bar(run: Run, stage: Stage, epoch: int) -> tqdm.tqdm:
     )
 
 
-def _finite(run: Run, stage: Stage, epoch: int, step: int, loss: tf.Tensor) -> float:
-    """Return a step's loss.
+def _finite(run: Run, stage: Stage, epoch: int, step: int, losses: tf.Tensor) -> list[float]:
+    """Return the losses of some steps, of which the first is number `step`.
 
     Raises:
-        InputError: it is no finite number.
+        InputError: one is no finite number.
     """
-    value = float(loss)
-    if math.isfinite(value):
-        return value
+    values = losses.numpy().tolist()
+    bad = [index for index, value in enumerate(values) if not math.isfinite(value)]
+    if not bad:
+        return values
+    step, value = step + bad[0], values[bad[0]]
     batch_size, seed = run.config.inputs.batch_size, run.config.training.seed
     steps_per_batch = stage.steps_per_epoch // stage.source.split.steps(batch_size)
     batches = stage.source.epochs(batch_size, seed=seed, first=epoch)

@@ -1,6 +1,6 @@
 """Settings -> a trained run: the loop over epochs, and everything that stands around it.
 
-    records ─► Split (host) ─► steps.augment, steps.update (device) ─► checkpoint, history.csv, events ─► model.keras
+    records ─► batches (host) ─► training steps, scores (device) ─► checkpoint, history.csv, events ─► model.keras
 
 An epoch depends on the seed and its number alone, so that a run that was stopped goes on as if it had not been.
 """
@@ -143,7 +143,7 @@ def _train_phase(
         row = {"epoch": epoch + 1.0, "loss": epochs.train(run, stage, batches, epoch)}
         epochs.check_weights(run, epoch)
         with run.learner.average.in_place() if run.learner.average else contextlib.nullcontext():
-            totals = epochs.validate(run, stage)
+            totals = epochs.validate(run)
             row |= {f"val_{name}": value for name, value in metrics.means(totals).items()} if totals else {}
             rows.append(history.rounded(row | {"seconds": time.perf_counter() - start}))
             _note(run, rows, totals, events)
@@ -185,18 +185,18 @@ def _finish(run: Run, rows: list[Row]) -> None:
 
 
 def _try_out(run: Run) -> None:
-    """Take two steps of the last phase, and say what its epochs take."""
+    """Train on two calls' batches of the last phase, and say what its epochs take."""
     stage = setup.stage(run, run.phases[-1])
     batches = epochs.batches(run, stage, first_epoch=0)
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
-        float(stage.functions.update(*next(batches)))
+        steps = len(stage.train(next(batches)).numpy())
         seconds.append(time.perf_counter() - start)
-    count = stage.steps_per_epoch
+    each, count = seconds[1] / steps, stage.steps_per_epoch
     print(
-        f"first step {seconds[0]:.1f} s, then {seconds[1]:.2f} s each; an epoch of {count} steps "
-        f"{count * seconds[1]:.0f} s without validation; memory {watch.memory_gib():.1f} GiB at most"
+        f"first step {seconds[0]:.1f} s, then {each:.2f} s each; an epoch of {count} steps "
+        f"{count * each:.0f} s without validation; memory {watch.memory_gib():.1f} GiB at most"
     )
     distribution.meet(run.strategy)
 

@@ -29,6 +29,7 @@ class Run:
         learner: model, optimizer and loss.
         rate: the learning rate.
         logits_of: uint8 images [B, H, W, 1] -> float32 logits, by the model as it is at the time.
+        score: what scores a batch of the validation split.
         source: what it is trained on, at the size of the last phase.
         val_split: what it is validated on, if anything.
         phases: of the epochs.
@@ -40,6 +41,7 @@ class Run:
     learner: steps.Learner
     rate: LearningRate
     logits_of: forward.Logits
+    score: steps.Score
     source: pipeline.TrainingSource
     val_split: Split | None
     phases: list[Phase]
@@ -52,10 +54,20 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What the epochs of a phase have in common."""
+    """What the epochs of a phase have in common.
+
+    Attributes:
+        source: the training records.
+        train: what trains on some batches of it in a row.
+        batches_per_epoch: how many it takes in an epoch.
+        batches_per_call: how many it takes at once.
+        steps_per_epoch: training steps in an epoch, one or more a batch.
+    """
 
     source: pipeline.TrainingSource
-    functions: steps.Steps
+    train: steps.Train
+    batches_per_epoch: int
+    batches_per_call: int
     steps_per_epoch: int
 
 
@@ -94,8 +106,9 @@ def build(config: RunConfig, strategy: tf.distribute.Strategy, *, begun: bool) -
             xla=xla,
         )
         logits_of = forward.logits_function(model, config.preprocessing, xla=xla)
+        score = steps.score_function(learner, logits_of)
     run_dir = files.path(training.run_dir)
-    return Run(config, run_dir, strategy, learner, rate, logits_of, source, _val_split(config), phases)
+    return Run(config, run_dir, strategy, learner, rate, logits_of, score, source, _val_split(config), phases)
 
 
 def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
@@ -111,9 +124,19 @@ def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
     fitting = [source for source in opened if source.split.image_size == phase.image_size]
     source = fitting[0] if fitting else _source(run.config, phase)
     freeze(run, phase)
+    steps_per_epoch = _steps_per_epoch(run.config, source)
+    on_host = run.config.preprocessing.preprocess_on == "host"
+    batches_per_epoch = steps_per_epoch if on_host else source.split.steps(run.config.inputs.batch_size)
     with run.strategy.scope():
-        functions = steps.build(run.learner, run.logits_of, augment=source.augment)
-    return Stage(source, functions, _steps_per_epoch(run.config, source))
+        train = steps.train_function(run.learner, _as_one_step if on_host else source.augment)
+    steps_per_batch = steps_per_epoch // batches_per_epoch
+    batches_per_call = max(run.config.training.steps_per_call // steps_per_batch, 1)
+    return Stage(source, train, batches_per_epoch, batches_per_call, steps_per_epoch)
+
+
+def _as_one_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Augment what the host has augmented."""
+    return images[tf.newaxis], masks[tf.newaxis]
 
 
 def freeze(run: Run, phase: Phase) -> None:

@@ -1,21 +1,20 @@
 """Model, loss, optimizer and strategy -> the compiled functions that the loop calls.
 
-    batch (host, uint8) ─► augment (XLA) ─► images, masks [S, B, h, w, 1] ─► update, S times
+    batches (host, uint8) ─► train: for each, augment (XLA) ─► images, masks [S, B, h, w, 1] ─► S steps
     batch (host, uint8) ─► score: prepare ─► model ─► stitch ─► loss, Dice per image (whole images in either mode)
 
 Preprocessing is always compiled by XLA; the model where that pays (see `TrainConfig.xla`). Under several replicas each
-sees its share of the batch and gradients are summed, so losses are divided by the global batch size.
+sees its share of the batch and gradients are summed, so losses are divided by the global batch size. All that a batch
+asks for is one call, and nothing in it is for the host alone: so TPUs want it.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from ptxtf import forward
-from ptxtf.data.dataset import Batch
-from ptxtf.preprocess import Augment
 from ptxtf.training import losses, metrics
 from ptxtf.training.averages import MovingAverage
 
@@ -46,52 +45,77 @@ class Learner:
     xla: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Steps:
-    """The compiled functions of a phase of a run.
-
-    Attributes:
-        augment: batch -> (images, masks), float32 [S, B, h, w, 1] on each replica.
-        update: (images, masks, index) -> float32 scalar, the loss over the global batch before step `index` was taken.
-        score: batch -> `metrics.Totals`.
-    """
-
-    augment: Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]
-    update: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    score: Callable[[Batch], metrics.Totals]
+Batch = tuple[tf.Tensor, ...]
+"""What a compiled function takes of a batch, by replica."""
 
 
-def build(learner: Learner, logits_of: forward.Logits, *, augment: Augment) -> Steps:
-    """Build the compiled functions under the current `tf.distribute` strategy.
+Train = Callable[[Sequence[Batch]], tf.Tensor]
+Score = Callable[[Batch], metrics.Totals]
+
+
+def train_function(learner: Learner, augment: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Train:
+    """Build what trains on some batches in a row, under the current `tf.distribute` strategy.
 
     Args:
         learner: what learns; its layers are frozen or not as they are to be.
-        logits_of: the same model behind its preprocessing, from `forward.logits_function`.
-        augment: preprocessing, compiled, from `pipeline.training_source`.
+        augment: a replica's part of a batch -> images and masks of S steps, float32 [S, B, h, w, 1].
+
+    Returns:
+        Compiled function: batches, each what `augment` takes -> float32 [batches * S], the loss over the global batch
+        before each step.
+    """
+    strategy = tf.distribute.get_strategy()
+    update = _update(learner)
+
+    def train(batches: Sequence[Batch]) -> tf.Tensor:
+        stacked = strategy.run(lambda *each: tuple(map(tf.stack, zip(*each, strict=True))), batches)
+        losses = _one_by_one(lambda number: train_on(stacked, number), len(batches))
+        return tf.reshape(losses, [-1])
+
+    def train_on(stacked: Batch, number: tf.Tensor) -> tf.Tensor:
+        images, masks = strategy.run(augment_replica, (stacked, number))
+        steps = strategy.experimental_local_results(images)[0].shape[0]
+        return _one_by_one(lambda index: update(images, masks, index), steps)
+
+    def augment_replica(stacked: Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augment(*(values[number] for values in stacked))
+
+    return tf.function(train, autograph=False)
+
+
+def score_function(learner: Learner, logits_of: forward.Logits) -> Score:
+    """Build what scores a batch of whole images, under the current `tf.distribute` strategy.
+
+    Args:
+        learner: whose loss is found, of masks alone.
+        logits_of: its model behind its preprocessing, from `forward.logits_function`.
+
+    Returns:
+        Compiled function: (images, masks, which of them are no filler) -> `metrics.Totals`.
     """
     strategy = tf.distribute.get_strategy()
 
-    def augment_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        return strategy.run(augment, (batch["image"], batch["mask"], batch["seed"]))
-
     def score(batch: Batch) -> metrics.Totals:
-        per_replica = strategy.run(score_replica, (batch["image"], batch["mask"], batch["image_id"]))
+        per_replica = strategy.run(score_replica, batch)
         return metrics.Totals(*(strategy.reduce("SUM", value, axis=None) for value in per_replica))
 
-    def score_replica(images: tf.Tensor, masks: tf.Tensor, image_ids: tf.Tensor) -> metrics.Totals:
+    def score_replica(images: tf.Tensor, masks: tf.Tensor, real: tf.Tensor) -> metrics.Totals:
         logits = logits_of(images)
         losses_of = learner.loss.of_mask(masks, logits)
-        return metrics.totals(masks, tf.sigmoid(logits), losses_of, threshold=THRESHOLD, real=image_ids != "")
+        return metrics.totals(masks, tf.sigmoid(logits), losses_of, threshold=THRESHOLD, real=real)
 
-    return Steps(
-        augment=augment_batch,
-        update=tf.function(_update(learner), autograph=False),
-        score=tf.function(score, autograph=False),
-    )
+    return tf.function(score, autograph=False)
+
+
+def _one_by_one(of_index: Callable[[tf.Tensor], tf.Tensor], count: int) -> tf.Tensor:
+    """Return what a function that changes variables gives for 0, 1, … count - 1, stacked."""
+    if count == 1:
+        return of_index(tf.constant(0))[tf.newaxis]
+    return tf.map_fn(of_index, tf.range(count), fn_output_signature=tf.float32, parallel_iterations=1)
 
 
 def _update(learner: Learner) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the training step."""
+    """Return the training step: (images, masks, index), of which `images[index]` are used -> the loss before it."""
     strategy = tf.distribute.get_strategy()
     loss_and_gradients = _loss_and_gradients(learner)
 
@@ -100,18 +124,13 @@ def _update(learner: Learner) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.
         if isinstance(learner.optimizer, keras.optimizers.LossScaleOptimizer) and strategy.num_replicas_in_sync > 1:
             gradients = _shared(gradients)
         learner.optimizer.apply(gradients, learner.model.trainable_variables)
-        return loss
-
-    # a function within a function costs seconds at the first step, so there is one only where XLA needs it
-    one = tf.function(update_replica, jit_compile=True, autograph=False) if learner.xla else update_replica
-
-    def update(images: tf.Tensor, masks: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        loss = strategy.reduce("SUM", strategy.run(one, (images, masks, index)), axis=None)
         if learner.average:
             learner.average.update()
         return loss
 
-    return update
+    # a function within a function costs seconds at the first step, so there is one only where XLA needs it
+    one = tf.function(update_replica, jit_compile=True, autograph=False) if learner.xla else update_replica
+    return lambda *step: strategy.reduce("SUM", strategy.run(one, step), axis=None)
 
 
 def _shared(gradients: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -32,12 +32,12 @@ def test_every_other_feature_is_the_original_s():
 )
 def test_of_other_networks_too_as_they_pad(name, first):
     """Where convolutions pad at the bottom and right alone, a window's middle is at odd pixels."""
-    inner = slice(8, 24)  # of 32: what no border has reached
+    inner = slice(8, 16)  # of 24: what no border has reached
     maps = []
     for output_stride in (32, 16):
         keras.utils.set_random_seed(0)
         model = named_encoder(name, EncoderOptions(channels=3, output_stride=output_stride)).model
-        maps.append(model(random_images(1, 1024, 1024, 3))["P5"].numpy())
+        maps.append(model(random_images(1, 768, 768, 3))["P5"].numpy())
     plain, holed = maps[0], maps[1][:, first::2, first::2]
     error = np.abs(plain - holed)[:, inner, inner].max()
     assert error < 1e-5 * np.abs(plain - plain.mean(axis=(1, 2))).max()

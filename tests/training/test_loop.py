@@ -1,7 +1,6 @@
 """The training loop: it learns, it can be stopped anywhere, and its settings do what they say."""
 
 import csv
-import pathlib
 import shutil
 
 import keras
@@ -14,7 +13,7 @@ from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
 from ptxtf.models.weights import load_model
-from ptxtf.training import history, loop, losses, metrics, setup
+from ptxtf.training import history, losses, metrics, setup
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -22,31 +21,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def small_model(*_settings) -> keras.Model:
+def network(*_settings, size=None) -> keras.Model:
     """Return a network that trains in no time: two convolutions and a batch normalization."""
-    images = keras.Input((None, None, 1))
+    images = keras.Input((size, size, 1))
     x = keras.layers.Conv2D(8, 5, padding="same", activation="relu", name="one")(images)
     x = keras.layers.BatchNormalization(name="two")(x)
     return keras.Model(images, keras.layers.Conv2D(1, 5, padding="same", dtype="float32", name="three")(x))
-
-
-@pytest.fixture
-def run(records, tmp_path, monkeypatch):
-    """Return a function that trains the small network on the phantoms and gives the run's folder."""
-    monkeypatch.setattr(setup, "build_model", small_model)
-
-    def train(name="run", **settings) -> pathlib.Path:
-        # compiling CLAHE takes seconds
-        quick = {"batch_size": 4, "epochs": 2, "clahe": False, "overlays": 0}
-        given = {"records_dir": str(records), "run_dir": str(tmp_path / name)} | quick | settings
-        stages = []
-        for kind in config.RUN:
-            names = kind.__dataclass_fields__
-            stages.append(kind(**{key: given[key] for key in given if key in names}))
-        assert set(given) <= {key for kind in config.RUN for key in kind.__dataclass_fields__}
-        return loop.train(config.RunConfig(*stages))
-
-    return train
 
 
 def weights(run_dir) -> list[np.ndarray]:
@@ -68,8 +48,8 @@ def assert_same(one, other):
     assert without_time(rows(one)) == without_time(rows(other))
 
 
-def test_a_run_leaves_what_rundir_says(run):
-    folder = run(clahe=True)
+def test_a_run_leaves_what_rundir_says(finished):
+    folder = finished()
     assert [row["epoch"] for row in rows(folder)] == [1, 2]
     assert list(rows(folder)[0]) == ["epoch", "loss", "val_loss", "val_dice", "val_positive_dice", "seconds"]
     for name in (rundir.FLAGS, rundir.MODEL, rundir.CURVES):
@@ -94,9 +74,10 @@ def test_tensorboard_gets_every_number_and_overlays(run):
 def test_an_epoch_equals_a_plain_loop_written_out(run, records):
     folder = run(epochs=1, val_split="", focal_weight=2.0, learning_rate=3e-3)
     keras.utils.set_random_seed(0)
-    model = small_model()
+    model = network()
     optimizer = keras.optimizers.Adam(3e-3)
-    augment = preprocess.for_training(config.PreprocessConfig(clahe=False))
+    still = config.PreprocessConfig(clahe=False, rotation_degrees=(0.0, 0.0), zoom=0.0, flip_probability=0.0)
+    augment = preprocess.for_training(still)
     found = []
     for batch in dataset.Split(records, "train").batches(4, training=True, seed=0, epoch=0):
         images, masks = augment(batch["image"], batch["mask"], batch["seed"])
@@ -115,47 +96,45 @@ def test_it_learns(run):
     assert found == sorted(found, reverse=True)
 
 
-def test_the_same_seed_gives_the_same_run_and_another_one_another(run):
-    one = run("one")
+def test_the_same_seed_gives_the_same_run_and_another_one_another(run, finished):
+    one = finished("one")
     assert_same(one, run("two"))
     other = run("other", seed=1)
     assert any((a != b).any() for a, b in zip(weights(one), weights(other), strict=True))
 
 
-def test_going_on_after_a_finished_run_equals_one_long_run(run):
-    long = run("long", epochs=4)
-    run("short", epochs=2)
-    assert_same(long, run("short", epochs=4))
+def test_going_on_after_a_finished_run_equals_one_long_run(run, finished):
+    finished("short")
+    assert_same(finished("long", epochs=4), run("short", epochs=4))
 
 
-@pytest.mark.parametrize("update", [1, 4])
-def test_a_run_stopped_inside_an_epoch_ends_as_if_it_had_not_been(run, updates_by, update):
-    whole = run("whole", epochs=3)
+@pytest.mark.parametrize("call", [1, 4])
+def test_a_run_stopped_inside_an_epoch_ends_as_if_it_had_not_been(run, finished, calls_by, call):
     counts = []
 
     def stopping(real):
         def stop(*arguments):
             counts.append(1)
-            if len(counts) == 3 + update:  # three updates an epoch: in the second epoch
+            if len(counts) == 3 + call:  # three calls an epoch: in the second epoch
                 raise KeyboardInterrupt
             return real(*arguments)
 
         return stop
 
-    with updates_by(stopping), pytest.raises(KeyboardInterrupt):
-        run("stopped", epochs=3)
-    assert_same(whole, run("stopped", epochs=3))
+    with calls_by(stopping), pytest.raises(KeyboardInterrupt):
+        run("stopped", epochs=4)
+    assert_same(finished("whole", epochs=4), run("stopped", epochs=4))
 
 
-def test_a_finished_run_is_left_as_it_is(run):
-    folder = run()
+def test_a_finished_run_is_left_as_it_is(run, finished):
+    folder = finished()
     before = (folder / "history.csv").read_bytes()
     run()
     assert (folder / "history.csv").read_bytes() == before
 
 
-def test_another_setting_needs_another_folder(run):
-    run()
+def test_another_setting_needs_another_folder(run, finished):
+    finished()
     with pytest.raises(
         InputError, match=r"run\.flags: expected --learning_rate=0\.001, as the run was started.*=0\.01"
     ):
@@ -176,7 +155,7 @@ def test_a_run_that_never_began_leaves_no_settings_behind(run, monkeypatch):
     monkeypatch.setattr(setup, "build_model", fail)
     with pytest.raises(InputError, match="no such weights"):
         run(weights="nowhere.h5", backbone="vgg16")
-    monkeypatch.setattr(setup, "build_model", small_model)
+    monkeypatch.setattr(setup, "build_model", network)
     run(weights="none", backbone="tiny", epochs=1)
 
 
@@ -201,20 +180,23 @@ def test_without_validation_the_last_epoch_is_kept(run):
 
 
 def test_host_and_device_preprocessing_train_alike(run):
-    device, host = (rows(run(side, preprocess_on=side, clahe=True)) for side in ("device", "host"))
+    moving = {"clahe": True, "rotation_degrees": (0.0, 20.0), "zoom": 0.1, "flip_probability": 0.5}
+    device, host = (rows(run(side, preprocess_on=side, **moving)) for side in ("device", "host"))
     for one, other in zip(device, host, strict=True):
         assert one["loss"] == other["loss"]
 
 
-def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, updates_by):
-    taken = []
+def test_patch_mode_steps_once_per_patch_and_scores_whole_images(run, calls_by, monkeypatch):
+    model = network(size=32)  # takes patches alone
+    monkeypatch.setattr(setup, "build_model", lambda *_: model)
+    steps = []
 
-    def spy(update):
-        return lambda images, masks, at: (taken.append((images.shape, int(at))), update(images, masks, at))[1]
+    def spy(train):
+        return lambda batches: (losses := train(batches), steps.append(len(losses)))[0]
 
-    with updates_by(spy):
+    with calls_by(spy):
         folder = run(mode="patch", patch_size=32, epochs=1)
-    assert taken == [((4, 4, 32, 32, 1), index) for _ in range(3) for index in range(4)]
+    assert steps == [4, 4, 4]
     assert Predictor.load(folder)(tf.zeros([1, 64, 64, 1], tf.uint8)).shape == (1, 64, 64, 1)
 
 
@@ -244,21 +226,21 @@ def test_a_rate_for_a_frozen_encoder_is_refused(run):
 def test_the_precision_is_chosen_once_for_a_run(run, monkeypatch, capsys):
     """On whichever machine it goes on, it is that of the first one."""
     monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
-    folder = run(epochs=1)
+    folder = run(epochs=1, precision="auto")
     assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
     assert "mixed_bfloat16" in capsys.readouterr().out
     monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
-    run(epochs=2)
+    run(epochs=2, precision="auto")
     assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
     with pytest.raises(InputError, match=r"expected --precision=mixed_bfloat16, as the run was started.*=float32"):
         run(epochs=2, precision="float32")
 
 
 def test_an_unknown_backbone_is_one_clear_line():
-    network = config.ModelConfig(backbone="resnet33")
+    settings = config.ModelConfig(backbone="resnet33")
     message = r"did you mean .*resnet34.*\? expected backbone of vgg16, .* Received: backbone='resnet33'"
     with pytest.raises(InputError, match=message):
-        setup.build_model(network, config.LossConfig())
+        setup.build_model(settings, config.LossConfig())
 
 
 def test_history_forgets_epochs_that_were_not_finished(tmp_path):
@@ -275,8 +257,8 @@ def test_a_damaged_history_is_one_clear_line(tmp_path, content):
         history.read(tmp_path, epochs=2)
 
 
-def test_more_epochs_than_asked_for_are_said(run):
-    folder = run()
+def test_more_epochs_than_asked_for_are_said(run, finished):
+    folder = finished()
     before = (folder / rundir.FLAGS).read_text()
     with pytest.raises(InputError, match=r"expected --epochs of at least 2\. Received: --epochs=1"):
         run(epochs=1)
@@ -295,8 +277,8 @@ def best(run_dir):
         (lambda run: best(run).unlink(), r"epoch-0000\d\.weights\.h5: expected the weights of an epoch"),
     ],
 )
-def test_a_damaged_run_is_one_clear_line(run, damage, message):
-    damage(run())
+def test_a_damaged_run_is_one_clear_line(run, finished, damage, message):
+    damage(finished())
     with pytest.raises(InputError, match=message) as caught:
         run()
     assert "\n" not in str(caught.value)
@@ -306,18 +288,16 @@ def spoil(run_dir, epoch):
     next((run_dir / "checkpoints").glob(f"ckpt-{epoch}.data*")).write_bytes(b"junk")
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, capsys):
-    whole = run("whole", epochs=4)
-    folder = run("damaged", epochs=3)
-    spoil(folder, 3)
-    assert_same(whole, run("damaged", epochs=4))
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, finished, capsys):
+    spoil(finished("damaged"), 2)
+    assert_same(finished("whole", epochs=4), run("damaged", epochs=4))
     said = capsys.readouterr().out
-    assert "ckpt-3: expected a whole checkpoint of this network. Received: " in said
-    assert "going on after epoch 2 of 4" in said
+    assert "ckpt-2: expected a whole checkpoint of this network. Received: " in said
+    assert "going on after epoch 1 of 4" in said
 
 
-def test_damaged_checkpoints_are_one_clear_line(run):
-    folder = run()
+def test_damaged_checkpoints_are_one_clear_line(run, finished):
+    folder = finished()
     spoil(folder, 1)
     spoil(folder, 2)
     with pytest.raises(InputError, match=r"ckpt-2: expected a whole checkpoint of this network\. Received: ") as caught:
@@ -325,13 +305,12 @@ def test_damaged_checkpoints_are_one_clear_line(run):
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_counts_once_its_index_is_there(run):
+def test_a_checkpoint_counts_once_its_index_is_there(run, finished):
     """TensorFlow's own note of the newest one may be gone or torn: the run was killed before it was written."""
-    whole = run("whole", epochs=3)
-    folder = run("torn", epochs=2)
+    folder = finished("torn")
     (folder / "checkpoints" / "checkpoint").write_text("torn")
     (folder / "checkpoints" / "ckpt-3.data-00000-of-00001").write_bytes(b"torn")
-    assert_same(whole, run("torn", epochs=3))
+    assert_same(finished("whole", epochs=4), run("torn", epochs=4))
 
 
 def test_damaged_records_are_named(run, records, tmp_path):
@@ -343,8 +322,8 @@ def test_damaged_records_are_named(run, records, tmp_path):
         run(records_dir=str(copy))
 
 
-def test_a_checkpoint_of_another_network_is_one_clear_line(run, monkeypatch):
-    run()
+def test_a_checkpoint_of_another_network_is_one_clear_line(run, finished, monkeypatch):
+    finished()
     images = keras.Input((None, None, 1))
     monkeypatch.setattr(setup, "build_model", lambda *_: keras.Model(images, keras.layers.Conv2D(1, 1)(images)))
     with pytest.raises(InputError, match=r"expected a whole checkpoint of this network\. Received: ") as caught:

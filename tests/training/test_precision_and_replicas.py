@@ -54,7 +54,6 @@ rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
 masks = (rng.random((8, 32, 32, 1)) < 0.2).astype(np.uint8)
 seeds = np.stack([np.arange(8), np.arange(8)], axis=1).astype(np.int32)
-batch = {"image": images, "mask": masks, "image_id": [f"{i}" for i in range(7)] + [""], "seed": seeds}
 
 def weights(strategy):
     keras.utils.set_random_seed(1)
@@ -70,12 +69,15 @@ def weights(strategy):
                                 accumulate=2, average=average)
         logits_of = forward.logits_function(model, PreprocessConfig(), xla=False)
         augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
-        functions = steps.build(learner, logits_of, augment=augment)
-    data = tf.data.Dataset.from_tensors(batch).repeat(3)
-    values = []
-    for part in distribution.distribute(strategy, data, accumulate=2):
-        values.append(float(functions.update(*functions.augment(part), tf.constant(0))))
-    score = [value.numpy().tolist() for value in functions.score(part)]
+        train, score = steps.train_function(learner, augment), steps.score_function(learner, logits_of)
+
+    def parts(*batch, count):
+        return list(distribution.distribute(strategy, tf.data.Dataset.from_tensors(batch).repeat(count), accumulate=2))
+
+    first, *others = parts(images, masks, seeds, count=3)
+    values = [*train([first]).numpy().tolist(), *train(others).numpy().tolist()]
+    (part,) = parts(images, masks, [True] * 7 + [False], count=1)
+    score = [value.numpy().tolist() for value in score(part)]
     found = {"loss": values, "score": score, "weights": [w.ravel().tolist() for w in model.get_weights()]}
     with average.in_place():
         return {**found, "averages": [w.ravel().tolist() for w in model.get_weights()]}
@@ -114,17 +116,17 @@ with strategy.scope():
     optimizer.build(model.trainable_variables)
     loss = losses.of_run(LossConfig(dice_weight=0))
     learner = steps.Learner(model=model, optimizer=optimizer, loss=loss, batch_size=2)
-    update = steps.build(learner, None, augment=None).update
+    train = steps.train_function(learner, lambda images, masks: (images, masks))
 
 def values(first, second):
     return strategy.experimental_distribute_values_from_function(
         lambda context: tf.fill([1, 1, 4, 4, 1], (first, second)[context.replica_id_in_sync_group]))
 
 masks = values(0.0, 0.0)
-update(values(1.0, np.float32(3e38)), masks, tf.constant(0))  # too much for the second replica's gradient alone
+train([(values(1.0, np.float32(3e38)), masks)])  # too much for the second replica's gradient alone
 assert float(optimizer.dynamic_scale.numpy()) == 512, optimizer.dynamic_scale
 assert model.get_weights()[0].item() == 1, model.get_weights()
-update(values(1.0, 1.0), masks, tf.constant(0))
+train([(values(1.0, 1.0), masks)])
 kernels = [copy.numpy().item() for copy in strategy.experimental_local_results(model.trainable_variables[0].value)]
 np.testing.assert_allclose(kernels, [0.9, 0.9], rtol=1e-5)
 """

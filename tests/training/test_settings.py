@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf import config, files, rundir
+from ptxtf import files, rundir
 from ptxtf.data import dataset
 from ptxtf.errors import InputError
 from ptxtf.models.weights import load_model
-from ptxtf.training import epochs, loop, metrics, setup
+from ptxtf.training import epochs, metrics, setup
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -37,23 +37,6 @@ def network(*_settings) -> keras.Model:
     x = keras.layers.Add()([keras.layers.UpSampling2D(2**level)(maps[f"P{level}"]) for level in range(1, 6)])
     x = keras.layers.BatchNormalization(name="norm")(x)
     return keras.Model(images, keras.layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x))
-
-
-@pytest.fixture
-def run(records, tmp_path, monkeypatch):
-    """Return a function that trains the small network on the phantoms and gives the run's folder."""
-    monkeypatch.setattr(setup, "build_model", network)
-
-    def train(name="run", **settings) -> pathlib.Path:
-        quick = {"batch_size": 4, "epochs": 2, "clahe": False, "overlays": 0, "precision": "float32"}
-        given = {"records_dir": str(records), "run_dir": str(tmp_path / name)} | quick | settings
-        stages = [
-            kind(**{key: given.pop(key) for key in kind.__dataclass_fields__ if key in given}) for kind in config.RUN
-        ]
-        assert not given
-        return loop.train(config.RunConfig(*stages))
-
-    return train
 
 
 def rows(run_dir) -> list[dict[str, float]]:
@@ -127,13 +110,37 @@ def test_a_frozen_encoder_thaws_stage_by_stage(run):
     assert moved == [[], [5], [4, 5], [1, 2, 3, 4, 5]]
 
 
-def test_images_grow(run, updates_by):
+def test_steps_of_one_call_are_the_same_steps(run, finished, calls_by):
+    one = finished("one")
+    counts = []
+
+    def spy(train):
+        return lambda batches: (counts.append(len(batches)), train(batches))[1]
+
+    with calls_by(spy):
+        both = run("both", steps_per_call=2)
+    assert counts == [2, 1, 2, 1]
+    for ours, theirs in zip(rows(one), rows(both), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+    for name, value in after(one, 2).items():
+        np.testing.assert_allclose(value, after(both, 2)[name], rtol=1e-4, atol=1e-6)
+
+
+def test_data_services_change_nothing(run, finished, services):
+    plain = finished("plain")
+    with services(2) as (_, addresses):
+        served = run("served", data_service=tuple(addresses))
+    for name, value in after(plain, 2).items():
+        np.testing.assert_array_equal(value, after(served, 2)[name])
+
+
+def test_images_grow(run, calls_by):
     sizes = []
 
-    def spy(update):
-        return lambda images, *rest: (sizes.append(images.shape[2]), update(images, *rest))[1]
+    def spy(train):
+        return lambda batches: (sizes.append(batches[0][0].shape[1]), train(batches))[1]
 
-    with updates_by(spy):
+    with calls_by(spy):
         folder = run(epochs=4, first_sizes=(32, 96), size_epochs=1)
     assert sizes == [32] * 3 + [96] * 3 + [64] * 6
     assert rundir.read_flags(folder).inputs.image_size == 64
@@ -161,18 +168,19 @@ def test_a_batch_in_parts_takes_the_same_step(run, monkeypatch):
         run("odd", accumulate=3)
 
 
-def test_shares_of_positives_reach_the_batches(run, updates_by):
+def test_shares_of_positives_reach_the_batches(run, calls_by):
     shares = []
 
-    def spy(update):
-        def noted(images, masks, index):
-            shares.append(masks[index].numpy().any(axis=(1, 2, 3)).mean())
-            return update(images, masks, index)
+    def spy(train):
+        def noted(batches):
+            ((_, masks, _),) = batches
+            shares.append(masks.numpy().any(axis=(1, 2, 3)).mean())
+            return train(batches)
 
         return noted
 
-    with updates_by(spy):
-        run(epochs=3, positive_share=(1.0, 0.0), rotation_degrees=(0.0, 0.0), zoom=0.0)
+    with calls_by(spy):
+        run(epochs=3, positive_share=(1.0, 0.0))
     assert shares == [1.0] * 3 + [0.5] * 3 + [0.0] * 3
 
 
@@ -184,12 +192,12 @@ def test_a_dry_run_says_what_an_epoch_takes_and_writes_nothing(run, capsys):
     assert "GiB at most" in said
 
 
-def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run, updates_by, records):
+def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run, calls_by, records):
     folder = run(epochs=1, keep="last")
     factors = iter([1.0, float("nan"), 1.0])
     message = r"Received: loss=nan at step 2 of epoch 2, images (.*)$"
     with (
-        updates_by(lambda update: lambda *step: update(*step) * next(factors)),
+        calls_by(lambda train: lambda batches: train(batches) * next(factors)),
         pytest.raises(InputError, match=message) as caught,
     ):
         run(epochs=2, keep="last")
@@ -306,16 +314,16 @@ def test_weights_that_are_no_numbers_are_not_kept(run):
         run(epochs=1, weight_decay=1e38, learning_rate=100.0, batch_size=12)
 
 
-def test_a_finished_run_without_checkpoints_is_not_begun_anew(run):
-    folder = run()
+def test_a_finished_run_without_checkpoints_is_not_begun_anew(run, finished):
+    folder = finished()
     for path in (folder / "checkpoints").iterdir():
         path.unlink()
     with pytest.raises(InputError, match=r"expected the checkpoints of the run that ended in model\.keras"):
         run()
 
 
-def test_odd_files_among_the_checkpoints(run):
-    folder = run(epochs=1)
-    (folder / "checkpoints" / "ckpt-2 (copy).index").write_text("")
+def test_odd_files_among_the_checkpoints(run, finished):
+    folder = finished()
+    (folder / "checkpoints" / "ckpt-3 (copy).index").write_text("")
     (folder / "checkpoints" / "checkpoint").write_bytes(bytes(range(128, 256)))
-    assert len(rows(run(epochs=2))) == 2
+    assert len(rows(run(epochs=3))) == 3

@@ -66,8 +66,8 @@ def _ptxtf(settings: dict[str, Any]) -> Work:
     sys.path[0] = str(pathlib.Path(__file__).parents[2])
     import tensorflow as tf
 
-    from ptxtf import devices, forward, preprocess
-    from ptxtf.config import PreprocessConfig
+    from ptxtf import devices, forward
+    from ptxtf.training import steps
     from tools.benchmark import training
     from tools.benchmark.settings import BenchmarkConfig
 
@@ -77,8 +77,8 @@ def _ptxtf(settings: dict[str, Any]) -> Work:
     model = training.network(config)
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
     if settings["task"] == "train":
-        functions = training.functions(model, config, preprocess.for_training(PreprocessConfig()))
-        return lambda: float(functions.update(images, masks, tf.constant(0)))
+        train = steps.train_function(training.learner(model, config), training.as_it_is)
+        return lambda: train([(images, masks)]).numpy()
     predict = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True, parts=parts)
     return lambda: predict(images[0]).numpy()
 

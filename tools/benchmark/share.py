@@ -4,11 +4,10 @@ import pathlib
 import statistics
 from collections.abc import Callable
 
-import tensorflow as tf
-
 from ptxtf import pipeline
 from ptxtf.config import InputConfig, PreprocessConfig
 from ptxtf.data import dataset
+from ptxtf.training import steps
 from tools.benchmark import timing, training
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
@@ -26,21 +25,22 @@ def run(records: pathlib.Path, config: BenchmarkConfig, report: Report) -> None:
     for _ in split.batches(config.batch_size, training=True):
         pass  # decoded once, it is in memory from now on
     network = training.network(config)
-    functions = training.functions(network, config, source.augment)
+    learner = training.learner(network, config)
+    train = steps.train_function(learner, source.augment)
+    train_as_it_is = steps.train_function(learner, training.as_it_is)
 
     def step(batch: dataset.Batch) -> None:
-        images, masks = functions.augment(batch)
-        float(functions.update(images, masks, tf.constant(0)))
+        train([(batch["image"], batch["mask"], batch["seed"])]).numpy()
 
     def whole() -> float:
         batches = iter(split.batches(config.batch_size, training=True).repeat())
         step(next(batches))  # the stream works ahead from here
         return _clock(lambda: step(next(batches)), config)
 
-    images, masks = functions.augment(next(iter(split.batches(config.batch_size, training=True))))
+    augmented = source.augment_batch(next(iter(split.batches(config.batch_size, training=True))))
 
     def data_free() -> float:
-        return _clock(lambda: float(functions.update(images, masks, tf.constant(0))), config)
+        return _clock(lambda: train_as_it_is([augmented]).numpy(), config)
 
     names = ("training, records to step", "training, the same batch again")
     times = timing.interleaved(dict(zip(names, (whole, data_free), strict=True)), turns=config.turns, warm_up=1)

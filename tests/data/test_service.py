@@ -1,0 +1,87 @@
+"""Batches made by real service processes: the ones that the training would make itself, and what is said without."""
+
+import collections
+import itertools
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ptxtf import pipeline
+from ptxtf.config import InputConfig, PreprocessConfig
+from ptxtf.data import served
+from ptxtf.errors import InputError
+
+
+def source(records, addresses=(), **settings):
+    inputs = InputConfig(records_dir=str(records), batch_size=4, data_service=tuple(addresses), **settings)
+    return pipeline.training_source(inputs, PreprocessConfig(clahe=False), positive_shares=inputs.positive_share)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def test_services_make_the_same_batches_in_the_same_order(records, services):
+    # three batches an epoch for two services, and on into the fourth epoch
+    with services(2) as (_, addresses):
+        for settings in (
+            {"train_split": "train"},
+            {"train_split": "train", "positive_share": (0.75,), "cache": "none"},
+        ):
+            here, there = (
+                source(records, given, **settings).epochs(4, seed=3, first=1).take(8) for given in ((), addresses)
+            )
+            for ours, theirs in itertools.zip_longest(here.as_numpy_iterator(), there.as_numpy_iterator()):
+                for name, value in ours.items():
+                    np.testing.assert_array_equal(value, theirs[name])
+        augmented_here, augmented_there = (
+            source(records, given).augmented(4, seed=3).take(3) for given in ((), addresses)
+        )
+        for ours, theirs in itertools.zip_longest(augmented_here, augmented_there):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_a_service_that_dies_is_one_clear_line(records, services, monkeypatch):
+    monkeypatch.setattr(served, "_PATIENCE_S", 0.5)
+    with services(2) as (processes, addresses):
+        batches = iter(source(records, addresses).epochs(4, seed=0))
+        made = served.answered(batches, addresses)
+        next(made)
+        processes[1].send_signal(signal.SIGKILL)
+        processes[1].wait()
+        with pytest.raises(InputError, match=rf"^{addresses[1]}: expected a data service, .* Received: .*refused"):
+            collections.deque(made, maxlen=0)
+
+
+@pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://:1", ""])
+def test_an_address_that_is_none_is_one_clear_line(records, address):
+    with pytest.raises(
+        InputError, match=rf"^expected --data_service of grpc://host:port\. Received: --data_service={address}$"
+    ):
+        source(records, [address]).epochs(4, seed=0)
+
+
+def test_a_service_that_is_not_there_is_one_clear_line(records):
+    address = f"grpc://localhost:{free_port()}"
+    with pytest.raises(InputError, match=rf"^{address}: expected a data service, .* Received: .*refused"):
+        source(records, [address]).epochs(4, seed=0)
+
+
+def test_a_port_that_is_taken_is_one_clear_line():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "ptxtf.data.service", f"--port={port}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        f"ptxtf.data.service: expected --port={port}, where it and the next one are free. Received: "
+    )
