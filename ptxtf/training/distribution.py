@@ -1,8 +1,8 @@
 """Devices and machines -> a `tf.distribute` strategy, and each replica's part of the batches.
 
-One processor or GPU; several GPUs of a machine; or several machines, each started with the same command and a TF_CONFIG
-of its own. A batch is the same whatever computes it: every machine reads all of it and keeps its replicas' parts, so
-that a run on two machines is the run on one.
+One processor or GPU; several GPUs of a machine; the cores of a TPU; or several machines, each started with the same
+command and a TF_CONFIG of its own. A batch is the same whatever computes it: every machine reads all of it and keeps
+its replicas' parts, so that a run on two machines is the run on one.
 """
 
 import contextlib
@@ -37,18 +37,20 @@ def machines() -> dict[str, list[str]]:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """Return the strategy for what there is: machines that TF_CONFIG names, all GPUs of this one, or its one device.
+    """Return the strategy for what there is: machines by TF_CONFIG, a TPU by TPU_NAME, all GPUs, or the one device.
 
     To be called before TensorFlow has computed anything, as machines meet at its start only; it waits for all of them.
 
     Raises:
-        InputError: TF_CONFIG is not what TensorFlow takes.
+        InputError: TF_CONFIG is not what TensorFlow takes, or there is no such TPU.
     """
     if machines():
         try:
             return _of_machines()
         except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             raise InputError(f"{_EXPECTED}{first_line(error)}") from None
+    if name := os.environ.get("TPU_NAME"):
+        return _of_tpu(name)
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
@@ -63,6 +65,17 @@ def _of_machines() -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _of_tpu(name: str) -> tf.distribute.Strategy:
+    """Start a TPU: "local" where it is this machine's, else its address or Google Cloud's name for it."""
+    try:
+        tpu = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        tf.config.experimental_connect_to_cluster(tpu)
+        tf.tpu.experimental.initialize_tpu_system(tpu)
+        return tf.distribute.TPUStrategy(tpu)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise InputError(f"TPU_NAME={name}: expected a TPU. Received: {first_line(error)}") from None
 
 
 def is_chief(of: tf.distribute.Strategy) -> bool:
@@ -132,7 +145,7 @@ def meet(of: tf.distribute.Strategy) -> None:
 
 
 def _has_others(of: tf.distribute.Strategy) -> bool:
-    return of.cluster_resolver is not None and bool(of.cluster_resolver.cluster_spec().jobs)
+    return isinstance(of, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 @contextlib.contextmanager

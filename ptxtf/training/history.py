@@ -1,4 +1,4 @@
-"""One row per epoch <-> history.csv; the columns are those of the first row."""
+"""One row per epoch <-> history.csv; the columns are those of the last row."""
 
 import csv
 import math
@@ -35,11 +35,14 @@ def rounded(row: Mapping[str, float]) -> dict[str, float]:
 
 def val_losses(rows: Sequence[Mapping[str, float]]) -> list[float]:
     """Return the validation losses of all epochs, infinity for nan; none without validation."""
-    losses = [row["val_loss"] for row in rows if "val_loss" in row]
+    if not any("val_loss" in row for row in rows):
+        return []
+    losses = [row.get("val_loss", math.nan) for row in rows]
     return [math.inf if math.isnan(loss) else loss for loss in losses]
 
 
 def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write history.csv, whole or not at all."""
-    columns = list(rows[0])
-    files.write_csv(run_dir / rundir.HISTORY, columns, [[f"{row[name]:.6g}" for name in columns] for row in rows])
+    columns = list(rows[-1])
+    table = [[f"{row.get(name, math.nan):.6g}" for name in columns] for row in rows]
+    files.write_csv(run_dir / rundir.HISTORY, columns, table)

@@ -65,12 +65,15 @@ def totals(
         real: bool [B]; False for images that only fill up the batch, which do not count.
     """
     steps = tf.clip_by_value(tf.cast(probabilities * STEPS, tf.int32), 0, STEPS - 1)  # nan is any number
-    places = tf.boolean_mask(STEPS * tf.cast(masks, tf.int32) + steps, real)
+    nowhere = 2 * STEPS
+    places = tf.where(real[:, tf.newaxis, tf.newaxis, tf.newaxis], STEPS * tf.cast(masks, tf.int32) + steps, nowhere)
+    # as tf.math.bincount, but with a size that XLA can see to be constant
+    pixels = tf.raw_ops.DenseBincount(input=tf.reshape(places, [-1]), size=nowhere, weights=tf.zeros([0], tf.int64))
     real = tf.cast(real, tf.float32)
     scores = dice(masks, probabilities >= threshold) * real
     positive = tf.cast(tf.reduce_any(tf.cast(masks, tf.bool), axis=[1, 2, 3]), tf.float32) * real
     return Totals(
-        pixels=tf.reshape(tf.math.bincount(places, minlength=2 * STEPS, dtype=tf.int64), [2, STEPS]),
+        pixels=tf.reshape(pixels, [2, STEPS]),
         images=tf.reduce_sum(real),
         positives=tf.reduce_sum(positive),
         dice=tf.reduce_sum(scores),

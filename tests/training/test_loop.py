@@ -249,6 +249,18 @@ def test_history_forgets_epochs_that_were_not_finished(tmp_path):
     assert [row["epoch"] for row in history.read(tmp_path, epochs=2)] == [1, 2]
 
 
+def test_a_history_of_other_columns_goes_on(run, finished):
+    folder = finished()
+    table = [line.split(",") for line in (folder / "history.csv").read_text().splitlines()]
+    # somebody's own column is there, and val_dice is gone
+    changed = [",".join([own, *row[:3], *row[4:]]) for own, row in zip(("mine", "7", "7"), table, strict=True)]
+    (folder / "history.csv").write_text("\n".join(changed) + "\n")
+    run(epochs=3)
+    again = rows(folder)
+    assert list(again[0]) == ["epoch", "loss", "val_loss", "val_dice", "val_positive_dice", "seconds"]
+    assert [np.isnan(row["val_dice"]) for row in again] == [True, True, False]
+
+
 @pytest.mark.parametrize("content", [None, "", "epoch,loss\n1,0.5\n", "epoch,loss\n1,0.5\n2,abc\n", "a,b\n1,2\n3,4\n"])
 def test_a_damaged_history_is_one_clear_line(tmp_path, content):
     if content is not None:

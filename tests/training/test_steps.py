@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf.config import LossConfig
+from ptxtf import forward
+from ptxtf.config import LossConfig, PreprocessConfig
 from ptxtf.models.layers import FusedBatchNormalization
 from ptxtf.training import losses, optimizers, steps
+from ptxtf.training.averages import MovingAverage
 
 LOSS = LossConfig(presence_weight=0.5, sides_weight=0.25, bce_weight=1.0)
 HALF = 2
@@ -91,3 +93,35 @@ def test_a_step_in_half_precision_with_all_heads_in_parts(precision):
     values = [train([(images, masks)]).numpy().item() for _ in range(6)]
     assert np.isfinite(values).all()
     assert values[-1] < values[0]
+
+
+def test_all_of_a_call_can_be_one_program():
+    """Nothing in it needs the host, so that it can run on a TPU: here XLA compiles the loops and what is in them."""
+    images, masks = (tf.concat([values, values[:, ::-1]], axis=0) for values in batch())
+    weights = []
+    for is_one_program in (False, True):
+        model = network("float32")
+        optimizer = optimizers.Adam(1e-2, clip_norm=1.0)
+        optimizer.build(model.trainable_variables)
+        learner = steps.Learner(
+            model=model, optimizer=optimizer, loss=losses.of_run(LOSS), batch_size=4, average=MovingAverage(model, 0.5)
+        )
+        train = steps.train_function(learner, as_it_is)
+        if is_one_program:
+            train = tf.function(train, jit_compile=True, autograph=False)
+        assert train([(images, masks), (images, masks)]).shape == (4,)
+        with learner.average.in_place():
+            weights.append(np.concatenate([np.ravel(weight) for weight in model.get_weights()]))
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
+    assert int(optimizer.iterations) == 4
+
+
+def test_scores_can_be_one_program():
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 1), np.uint8))
+    masks, real = tf.cast(images > 200, tf.uint8), tf.constant([True, True, False])
+    model = network("float32")
+    learner = steps.Learner(model=model, optimizer=None, loss=losses.of_run(LOSS), batch_size=4)
+    score = steps.score_function(learner, forward.logits_function(model, PreprocessConfig(clahe=False), xla=False))
+    compiled = tf.function(score, jit_compile=True, autograph=False)
+    for one, other in zip(score((images, masks, real)), compiled((images, masks, real)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
