@@ -9,7 +9,8 @@ kaggle_two_stage.flags put the ingredients of SIIM-ACR's winners together; a fla
 RUN_DIR gets run.flags, checkpoints, history.csv, curves.png, TensorBoard events, model.keras, and rule.json: the
 threshold that was best on the validation split.
 
-On several machines, start the same command on each with TensorFlow's TF_CONFIG and a RUN_DIR that all of them see.
+On several machines, start the same command on each with TensorFlow's TF_CONFIG and a RUN_DIR that all of them see. A
+TPU is used where TPU_NAME names one. Batches can be made elsewhere, see `python -m ptxtf.data.service --help`.
 """
 
 from typing import Any

@@ -16,6 +16,7 @@ CONFIGS = {
     "tools.make_phantoms": (config.PhantomConfig,),
     "tools.make_tfrecords": (config.ConvertConfig,),
     "tools.check_tfrecords": (),
+    "ptxtf.data.service": (config.ServiceConfig,),
     "ptxtf.train": config.RUN,
     "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig),
     "ptxtf.predict": (config.PredictConfig, config.MaskConfig),
@@ -24,6 +25,7 @@ CONFIGS = {
 TEXTS = [
     ROOT / "README.md", ROOT / "Makefile", ROOT / "BUILD_NOTES.md", *flags.RECIPES.glob("*.flags"),
     *(ROOT / "tools").glob("*.py"), *(ROOT / "ptxtf").glob("*.py"),
+    ROOT / "ptxtf" / "data" / "service.py",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@
 | workers      | a function and items      | results in order, by worker processes                    |
 | check        | a record directory        | its counts, or what is wrong with it; a contact sheet    |
 | dataset      | a record directory        | tf.data of examples and batches (uint8, on the host)     |
+| served       | its parts                 | the same batches, made by `python -m ptxtf.data.service` |
 | phantom      | a seed                    | synthetic radiographs (with phantom_anatomy, _film, …)   |
 
 Modules load when first used: nothing here needs TensorFlow, pydicom or OpenCV until it is asked for.

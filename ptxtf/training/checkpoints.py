@@ -5,7 +5,8 @@ final model may be made of, and model.keras (`ptxtf.rundir`). An epoch that was 
 as order and augmentation depend on (seed, epoch) alone, the result is that of an uninterrupted run.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -92,13 +93,24 @@ class RunState:
         self._epoch.assign_add(1)
         if not write:
             return
-        try:
+        with _room(self._run_dir / rundir.CHECKPOINTS):
             self._manager.save(checkpoint_number=self._epoch)
-        except tf.errors.OpError as error:
-            raise InputError(
-                f"{self._run_dir / rundir.CHECKPOINTS}: expected room for a checkpoint; the one before stays. "
-                f"Received: {first_line(error)}"
-            ) from None
+
+
+@contextlib.contextmanager
+def _room(path: files.Path) -> Iterator[None]:
+    """Make one line of what TensorFlow or HDF5 says where it cannot write.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        raise InputError(
+            f"{path}: expected room; the last checkpoint stays, and the same command goes on from it. "
+            f"Received: {first_line(error)}"
+        ) from None
 
 
 def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> list[int]:
@@ -119,10 +131,14 @@ def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> lis
 
 
 def keep_weights(run_dir: files.Path, model: keras.Model, epoch: int) -> None:
-    """Write the model's weights as those of an epoch."""
+    """Write the model's weights as those of an epoch.
+
+    Raises:
+        InputError: they cannot be written.
+    """
     path = run_dir / rundir.EPOCHS / rundir.weights_name(epoch)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.atomic_local(path, ending=".weights.h5") as temporary:
+    with _room(path), files.atomic_local(path, ending=".weights.h5") as temporary:
         model.save_weights(temporary)
 
 
@@ -154,6 +170,10 @@ def load_mean(run_dir: files.Path, model: keras.Model, epochs: Sequence[int]) ->
 
 
 def write_model(run_dir: files.Path, model: keras.Model) -> None:
-    """Write model.keras."""
-    with files.atomic_local(run_dir / rundir.MODEL, ending=".keras") as temporary:
+    """Write model.keras.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with _room(run_dir / rundir.MODEL), files.atomic_local(run_dir / rundir.MODEL, ending=".keras") as temporary:
         model.save(temporary)

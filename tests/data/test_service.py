@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,6 +59,21 @@ def test_a_service_that_dies_is_one_clear_line(records, services, monkeypatch):
         processes[1].wait()
         with pytest.raises(InputError, match=rf"^{addresses[1]}: expected a data service, .* Received: .*refused"):
             collections.deque(made, maxlen=0)
+
+
+def test_a_service_is_stopped_by_ctrl_c(services):
+    with services(1) as ((process,), _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+
+
+def test_records_that_a_service_does_not_find_are_one_clear_line(records, services, tmp_path):
+    copy = shutil.copytree(records, tmp_path / "records")
+    with services(1) as (_, addresses):
+        batches = iter(source(copy, addresses, cache="none").epochs(4, seed=0))
+        shutil.move(copy, tmp_path / "elsewhere")
+        with pytest.raises(InputError, match=r"expected data services that find the records under the same path"):
+            next(served.answered(batches, addresses))
 
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://:1", ""])

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -253,9 +254,9 @@ loop.train(config.RunConfig(
 """
 
 
-def start(records, run_dir, *, limit=0):
+def start(records, run_dir, *, limit=0, stderr=subprocess.DEVNULL):
     command = [sys.executable, "-c", TRAIN, str(pathlib.Path(__file__).parent), str(records), str(run_dir), str(limit)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
 
 
 @pytest.mark.slow
@@ -281,7 +282,10 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(records, tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(records, tmp_path):
-    assert start(records, tmp_path / "full", limit=20_000).wait(400) != 0
+    _, said = start(records, tmp_path / "full", limit=20_000, stderr=subprocess.PIPE).communicate(timeout=400)
+    assert re.search(
+        r"\nptxtf\.errors\.InputError: .*: expected room; the last checkpoint stays, .* Received: .+\n$", said
+    )
     assert not (tmp_path / "full" / "model.keras").exists()
     assert start(records, tmp_path / "full").wait(400) == 0
     assert len(rows(tmp_path / "full")) == 15
@@ -290,9 +294,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(records, tmp_pat
 def test_a_checkpoint_that_cannot_be_written_is_one_clear_line(run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoints").write_text("no folder")
-    with pytest.raises(
-        InputError, match=r"checkpoints: expected room for a checkpoint; the one before stays"
-    ) as caught:
+    with pytest.raises(InputError, match=r"checkpoints: expected room; the last checkpoint stays") as caught:
         run()
     assert "\n" not in str(caught.value)
 
