@@ -207,7 +207,7 @@ class InputConfig:
         "auto",
     )
     data_service: tuple[str, ...] = setting(
-        "machines that read and batch the training records (python -m ptxtf.data.service): grpc://host:port, several "
+        "machines that read and batch the training records, each running ptxtf.data.service: grpc://host:port, several "
         "with commas; empty: this one",
         (),
     )

@@ -10,7 +10,7 @@ RUN_DIR gets run.flags, checkpoints, history.csv, curves.png, TensorBoard events
 threshold that was best on the validation split.
 
 On several machines, start the same command on each with TensorFlow's TF_CONFIG and a RUN_DIR that all of them see. A
-TPU is used where TPU_NAME names one. Batches can be made elsewhere, see `python -m ptxtf.data.service --help`.
+TPU is used where TPU_NAME names one. Other machines can make the batches: `python -m ptxtf.data.service`.
 """
 
 from typing import Any
