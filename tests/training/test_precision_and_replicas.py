@@ -26,7 +26,8 @@ def test_low_precision_trains_and_keeps_float32_weights(records, tmp_path, preci
     folder = loop.train(
         config.RunConfig(
             config.InputConfig(records_dir=str(records), batch_size=4),
-            config.TrainConfig(run_dir=str(tmp_path / "run"), epochs=3),
+            config.TrainConfig(run_dir=str(tmp_path / "run"), epochs=3, overlays=0),
+            config.PreprocessConfig(clahe=False),
             network=config.ModelConfig(**settings),
             optimizer=config.OptimizerConfig(learning_rate=3e-3),
         )
