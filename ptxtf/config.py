@@ -441,8 +441,10 @@ class TrainConfig:
         (),
     )
     size_epochs: int = setting("epochs for each of --first_sizes", 10)
-    keep: Literal["best", "last"] = setting(
-        "epochs that the final model is made of: those of the lowest validation loss, or the last ones", "best"
+    keep: Literal["best", "dice", "last"] = setting(
+        "epochs that the final model is made of: those of the lowest validation loss; of the highest Dice over the "
+        "validation images with a pneumothorax; or the last ones",
+        "best",
     )
     average: int = setting(
         "number of them; the mean of their weights, with batch statistics of its own, is the final model", 1

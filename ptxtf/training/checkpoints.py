@@ -6,6 +6,7 @@ as order and augmentation depend on (seed, epoch) alone, the result is that of a
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -118,16 +119,21 @@ def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> lis
 
     Args:
         rows: of history.csv.
-        keep: "best", those of the lowest validation loss (of equal ones the earlier), or "last".
+        keep: "best", those of the lowest validation loss, "dice", of the highest Dice over validation images with a
+            pneumothorax (of equal ones the earlier), or "last".
         count: how many.
 
-    The loss, not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty.
+    Not the Dice over all images: a net that finds nothing yet has its best Dice there by staying empty. The loss falls
+    for the same where most images are healthy and each counts for the Dice loss; therefore "dice".
     """
     epochs = [int(row["epoch"]) for row in rows]
-    losses = history.val_losses(rows)
-    if keep == "last" or not losses:
+    ranks = history.val_losses(rows)
+    if keep == "last" or not ranks:
         return epochs[-count:]
-    return sorted(epochs, key=lambda epoch: (losses[epoch - 1], epoch))[:count]
+    if keep == "dice":
+        ranks = [-row.get("val_positive_dice", math.nan) for row in rows]
+        ranks = [math.inf if math.isnan(rank) else rank for rank in ranks]
+    return sorted(epochs, key=lambda epoch: (ranks[epoch - 1], epoch))[:count]
 
 
 def keep_weights(run_dir: files.Path, model: keras.Model, epoch: int) -> None:

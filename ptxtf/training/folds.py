@@ -42,7 +42,7 @@ def train(config: RunConfig) -> files.Path:
         if training.dry_run:
             return folder
         rows = history.read(run_dir)
-        (epoch,) = checkpoints.chosen(rows, keep="best", count=1)
+        (epoch,) = checkpoints.chosen(rows, keep=training.keep, count=1)
         best.append(rows[epoch - 1])
     _write_table(folder, names, best)
     return folder
