@@ -10,6 +10,7 @@ import itertools
 import math
 import numbers
 import os
+import re
 import typing
 from typing import Any, Literal, NamedTuple
 
@@ -207,8 +208,8 @@ class InputConfig:
         "auto",
     )
     data_service: tuple[str, ...] = setting(
-        "machines that read and batch the training records, each running ptxtf.data.service: grpc://host:port, several "
-        "with commas; empty: this one",
+        "machines that make the training batches, each running ptxtf.data.service: grpc://host:port, several with "
+        "commas. They share what is done to batches (--preprocess_on=host); each reads all records. Empty: none",
         (),
     )
 
@@ -218,6 +219,11 @@ class InputConfig:
             self.image_size == 0 or self.image_size >= 32, "image_size of 0 or at least 32", image_size=self.image_size
         )
         _check_positive(batch_size=self.batch_size)
+        _check(
+            all(re.fullmatch(r"grpc://.+:\d{1,5}", address) for address in self.data_service),
+            "data_service of grpc://host:port, one or more",
+            data_service=self.data_service,
+        )
         _check(
             all(0 <= share <= 1 for share in self.positive_share),
             "positive_share in 0..1, one or more",
@@ -452,8 +458,8 @@ class TrainConfig:
     patience: int = setting("stop after so many epochs without a lower validation loss; 0: never", 0)
     xla: Literal["auto", "on", "off"] = setting("compile the model by XLA; auto: where an accelerator is", "auto")
     steps_per_call: int = setting(
-        "training steps that one call starts: more take less of the processor's time each, but are watched together; "
-        "the patches of a batch always are",
+        "training steps that one call starts, in whole batches: more take less of the processor's time each, but "
+        "nothing is seen of them until all are done. The patches that a device cuts of a batch are one call anyway",
         1,
     )
     seed: int = setting("seed of weights, order and augmentation", 0)
@@ -463,7 +469,9 @@ class TrainConfig:
         "validates, the others train; evaluate one by --run_dir=RUN_DIR/fold0 --split=fold0",
         False,
     )
-    dry_run: bool = setting("build everything, take two steps, say what an epoch will take, and write nothing", False)
+    dry_run: bool = setting(
+        "build everything, train on two batches, say what an epoch will take, and write nothing", False
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -70,6 +70,10 @@ class TrainingSource:
             return part(0, 1)
         return served.joined(part, self.services, batches_per_epoch=self.split.steps(batch_size))
 
+    def here(self) -> "TrainingSource":
+        """Return the same batches, made by this process."""
+        return dataclasses.replace(self, services=())
+
     def augment_batch(self, batch: dataset.Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Augment a batch of the split."""
         return self.augment(batch["image"], batch["mask"], batch["seed"])
@@ -89,9 +93,11 @@ def training_source(
 
     Raises:
         InputError: as `dataset.Split` and its `check_shares`; where its images are too small for a setting, or fewer
-            than a batch.
+            than a batch; a data service that does not answer.
     """
     size = _size_that_fits(inputs, config)
+    for address in inputs.data_service:
+        served.check_answers(address)
     on_processor = config.preprocess_on == "host" or not devices.has_accelerator()
     equalised = inputs.cache == "equalised" or (inputs.cache == "auto" and on_processor)
     prepare = (

@@ -361,7 +361,7 @@ def test_a_run_keeps_its_state(folder):
 
 
 def test_history_comes_back(folder):
-    rows = [{"epoch": 1.0, "loss": 0.5}, {"epoch": 2.0, "loss": 0.25}]
+    rows = [{"epoch": 1.0, "loss": 0.5, "seconds": 9.0}, {"epoch": 2.0, "loss": 0.25, "seconds": 9.0}]
     history.write(folder, rows)
     assert history.read(folder, epochs=2) == rows
     with pytest.raises(InputError, match=r"history\.csv: expected a row for each of 3 finished epochs"):

@@ -11,6 +11,7 @@ image may come more than once an epoch; then it depends on how often it came bef
 
 import contextlib
 import functools
+import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -27,6 +28,10 @@ _FINISHED_AT_ONCE = 2
 
 as_it_is = tf.autograph.experimental.do_not_convert
 """For what tf.data calls: AutoGraph would rewrite it first, which takes seconds. Nothing here branches on tensors."""
+
+DAMAGES = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError)
+"""What TensorFlow says of damaged records. FailedPreconditionError: a shard ends early, but between two records, and
+the count is not dataset.json's. InvalidArgumentError: a record is whole, but holds something else."""
 
 Batch = Mapping[str, tf.Tensor]
 """What `Split.batches` yields; see there."""
@@ -69,7 +74,8 @@ def _records(directory: files.Name, manifest: shards.Manifest, split: str) -> tf
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
-    return tf.data.Dataset.from_tensor_slices(list(map(str, paths))).interleave(
+    names = [str(path.absolute() if isinstance(path, pathlib.Path) else path) for path in paths]  # as others find them
+    return tf.data.Dataset.from_tensor_slices(names).interleave(
         tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
@@ -92,9 +98,7 @@ def readable(directory: files.Name) -> Iterator[None]:
     """Turn what TensorFlow says of damaged records into an InputError that names their folder."""
     try:
         yield
-    # FailedPreconditionError: a shard ends early, but between two records, and the count is not dataset.json's.
-    # InvalidArgumentError: a record is whole, but holds something else.
-    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError) as error:
+    except DAMAGES as error:
         if isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" not in error.message:
             raise
         raise InputError(

@@ -1,10 +1,12 @@
 """Batches that other machines make (`ptxtf.data.service`), by TensorFlow's tf.data service.
 
 Of M services, the one named first makes the batches 0, M, 2 M, … of each epoch, the next one 1, M + 1, …: the batches
-and their order are those of a training without any.
+and their order are those of a training without any. What they share is what is done to batches, above all augmentation
+where the host does it; each reads, and keeps, the whole split.
 """
 
 import contextlib
+import importlib
 import queue
 import socket
 import threading
@@ -14,6 +16,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from ptxtf.config import ServiceConfig
+from ptxtf.data.dataset import DAMAGES, as_it_is
 from ptxtf.errors import InputError, first_line
 
 _service = tf.data.experimental.service
@@ -32,18 +35,13 @@ def joined(
         part: (number m, number M) -> every M-th batch of each epoch, from batch m on, one epoch after another.
         addresses: of the services, grpc://host:port.
         batches_per_epoch: of all of them together.
-
-    Raises:
-        InputError: a service does not answer.
     """
-    for address in addresses:
-        _check_answers(address)
     count = len(addresses)
     parts = [
         part(number, count).apply(_service.distribute(_service.ShardingPolicy.OFF, address))
         for number, address in enumerate(addresses)
     ]
-    turns = tf.data.Dataset.range(batches_per_epoch).map(lambda batch: batch % count).repeat()
+    turns = tf.data.Dataset.range(batches_per_epoch).map(as_it_is(lambda batch: batch % count)).repeat()
     return tf.data.Dataset.choose_from_datasets(parts, turns).prefetch(tf.data.AUTOTUNE)
 
 
@@ -56,31 +54,32 @@ def answered(batches: Iterator[_Batch], addresses: Sequence[str]) -> Iterator[_B
     if not addresses:
         yield from batches
         return
-    wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
+    wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
     made: queue.SimpleQueue[_Batch | Exception] = queue.SimpleQueue()
     threading.Thread(target=_make, args=(batches, wanted, made), daemon=True).start()
-    while True:
-        wanted.put(None)
-        batch = _wait(made, addresses)
-        if isinstance(batch, tf.errors.NotFoundError | tf.errors.UnavailableError):
-            raise InputError(
-                f"{', '.join(addresses)}: expected data services that find the records under the same path, and are "
-                f"not started anew while a run goes on. Received: {first_line(batch)}"
-            )
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    try:
+        while True:
+            wanted.put(True)
+            batch = _wait(made, addresses)
+            if isinstance(batch, tf.errors.OpError) and not isinstance(batch, DAMAGES):
+                raise InputError(
+                    f"{', '.join(addresses)}: expected data services that find the records under the same path, and "
+                    f"are not started anew while a run goes on. Received: {first_line(batch)}"
+                )
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        wanted.put(False)
 
 
 def _make(batches: Iterator[_Batch], wanted: queue.SimpleQueue, made: queue.SimpleQueue) -> None:
-    """Fetch a batch whenever one is wanted, as far as there is one."""
-    while True:
-        wanted.get()
-        try:
+    """Fetch a batch whenever one is wanted, as far as there is one, until none will be."""
+    try:
+        while wanted.get():
             made.put(next(batches))
-        except Exception as error:  # for the thread that wants the batch
-            made.put(error)
-            return
+    except Exception as error:
+        made.put(error)  # for the thread that wants the batch
 
 
 def _wait(made: queue.SimpleQueue, addresses: Sequence[str]) -> Any:
@@ -88,20 +87,23 @@ def _wait(made: queue.SimpleQueue, addresses: Sequence[str]) -> Any:
         with contextlib.suppress(queue.Empty):
             return made.get(timeout=_PATIENCE_S)
         for address in addresses:
-            _check_answers(address)
+            check_answers(address)
 
 
-def _check_answers(address: str) -> None:
-    scheme, _, rest = address.partition("://")
-    host, _, port = rest.rpartition(":")
-    if scheme != "grpc" or not host or not port.isdecimal():
-        raise InputError(f"expected --data_service of grpc://host:port. Received: --data_service={address}")
+def check_answers(address: str) -> None:
+    """Check that a service's two ports can be reached.
+
+    Raises:
+        InputError: they cannot.
+    """
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+        for one in (int(port), int(port) + 1):
+            socket.create_connection((host.strip("[]"), one), timeout=_PATIENCE_S).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"{address}: expected a data service, as `python -m ptxtf.data.service --port={port}` is one. After it is "
-            f"there again, the same command goes on. Received: {error}"
+            f"{address}: expected a data service there and at the next port, as `python -m ptxtf.data.service "
+            f"--port={port}` is one. After it is there again, the same command goes on. Received: {error}"
         ) from None
 
 
@@ -113,18 +115,33 @@ def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:
         ready: is told the address, grpc://host:port, once others can use it.
 
     Raises:
-        InputError: the ports are taken.
+        InputError: the ports are taken, or nobody knows the host.
     """
     host = config.host or socket.gethostname()
-    worker_port = config.port + 1 if config.port else 0
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tensorflow_io")  # which opens s3:// and others
     try:
-        dispatcher = _service.DispatchServer(_service.DispatcherConfig(port=config.port))
-        target = dispatcher.target.partition("://")[2]
-        worker = _service.WorkerServer(_service.WorkerConfig(target, f"{host}:%port%", port=worker_port))
-    except (RuntimeError, tf.errors.OpError) as error:
+        socket.getaddrinfo(host, None)
+        dispatcher, worker, port = _started(config.port, host)
+    except (RuntimeError, OSError, tf.errors.OpError) as error:
         raise InputError(
-            f"expected --port={config.port}, where it and the next one are free. Received: {first_line(error)}"
+            f"expected --host that can be found, and --port that is free like the next one. Received: --host={host}, "
+            f"--port={config.port}, {first_line(error)}"
         ) from None
-    ready(f"grpc://{host}:{target.rpartition(':')[2]}")
+    ready(f"grpc://{host}:{port}")
     threading.Event().wait()
     del worker, dispatcher  # which serve for as long as they are there
+
+
+def _started(port: int, host: str) -> tuple[Any, Any, int]:
+    """Start what takes orders, and at the next port what carries them out; at port 0, wherever two are free."""
+    dispatcher = _service.DispatchServer(_service.DispatcherConfig(port=port))
+    target = dispatcher.target.partition("://")[2]
+    found = int(target.rpartition(":")[2])
+    try:
+        worker = _service.WorkerServer(_service.WorkerConfig(target, f"{host}:{found + 1}", port=found + 1))
+    except (RuntimeError, tf.errors.OpError):
+        if port:
+            raise
+        return _started(0, host)
+    return dispatcher, worker, found

@@ -36,6 +36,11 @@ def machines() -> dict[str, list[str]]:
         raise InputError(f"{_EXPECTED}{first_line(error)}") from None
 
 
+def tpu() -> str:
+    """Return the TPU that TPU_NAME names; empty: none."""
+    return os.environ.get("TPU_NAME", "")
+
+
 def strategy() -> tf.distribute.Strategy:
     """Return the strategy for what there is: machines by TF_CONFIG, a TPU by TPU_NAME, all GPUs, or the one device.
 
@@ -49,7 +54,7 @@ def strategy() -> tf.distribute.Strategy:
             return _of_machines()
         except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             raise InputError(f"{_EXPECTED}{first_line(error)}") from None
-    if name := os.environ.get("TPU_NAME"):
+    if name := tpu():
         return _of_tpu(name)
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -68,7 +73,7 @@ def _of_machines() -> tf.distribute.Strategy:
 
 
 def _of_tpu(name: str) -> tf.distribute.Strategy:
-    """Start a TPU: "local" where it is this machine's, else its address or Google Cloud's name for it."""
+    """Start a TPU: "local" where it is this machine's, else its address or Google Cloud's name. Not tried on one."""
     try:
         tpu = tf.distribute.cluster_resolver.TPUClusterResolver(name)
         tf.config.experimental_connect_to_cluster(tpu)
@@ -105,7 +110,8 @@ def distribute(of: tf.distribute.Strategy, dataset: tf.data.Dataset, *, accumula
 
     Args:
         of: the replicas.
-        dataset: of batches, tuples of tensors.
+        dataset: of batches, tuples of tensors. Of one that is known to be endless machines need not ask one another
+            at each batch whether there is one more.
         accumulate: parts that batches are computed in. Part k of all replicas together is part k of the batch, so that
             batch statistics, which are each part's, do not depend on the number of replicas.
     """
@@ -116,8 +122,14 @@ def distribute(of: tf.distribute.Strategy, dataset: tf.data.Dataset, *, accumula
             return dataset
         here = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * here
-        return dataset.flat_map(
+        divided = dataset.flat_map(
             as_it_is(lambda *batch: _parts(batch, accumulate, replicas, slice(first, first + here)))
+        )
+        is_endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+        return (
+            divided.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+            if is_endless
+            else divided
         )
 
     return of.distribute_datasets_from_function(parts)

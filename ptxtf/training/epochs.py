@@ -90,10 +90,11 @@ def validate(run: Run) -> metrics.Totals | None:
 def images_of_one_more(run: Run) -> Iterator[tf.Tensor]:
     """Yield the images of one more epoch, augmented, as the model takes them."""
     batch_size, training = run.config.inputs.batch_size, run.config.training
-    batches = run.source.epochs(batch_size, seed=training.seed, first=training.epochs)
-    for batch in batches.take(run.source.split.steps(batch_size)):
-        for images in run.source.augment_batch(batch)[0]:
-            yield from tf.split(images, batch_size // of_one_device(run))
+    batches = run.source.here().epochs(batch_size, seed=training.seed, first=training.epochs)
+    with readable(run.config.inputs.records_dir):
+        for batch in batches.take(run.source.split.steps(batch_size)):
+            for images in run.source.augment_batch(batch)[0]:
+                yield from tf.split(images, batch_size // of_one_device(run))
 
 
 def of_one_device(run: Run) -> int:
@@ -111,10 +112,12 @@ def _stream(run: Run, stage: Stage, *, first_epoch: int) -> tf.data.Dataset:
     if run.config.preprocessing.preprocess_on == "host":
         augmented = stage.source.augmented(batch_size, seed=seed, first=first_epoch)
         steps_of = tf.data.Dataset.from_tensor_slices
-        return augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
-    return stage.source.epochs(batch_size, seed=seed, first=first_epoch).map(
-        as_it_is(lambda batch: (batch["image"], batch["mask"], batch["seed"]))
-    )
+        stream = augmented.flat_map(as_it_is(lambda images, masks: steps_of((images, masks)))).prefetch(2)
+    else:
+        stream = stage.source.epochs(batch_size, seed=seed, first=first_epoch).map(
+            as_it_is(lambda batch: (batch["image"], batch["mask"], batch["seed"]))
+        )
+    return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def _bar(run: Run, stage: Stage, epoch: int) -> tqdm.tqdm:
@@ -140,7 +143,7 @@ def _finite(run: Run, stage: Stage, epoch: int, step: int, losses: tf.Tensor) ->
     step, value = step + bad[0], values[bad[0]]
     batch_size, seed = run.config.inputs.batch_size, run.config.training.seed
     steps_per_batch = stage.steps_per_epoch // stage.source.split.steps(batch_size)
-    batches = stage.source.epochs(batch_size, seed=seed, first=epoch)
+    batches = stage.source.here().epochs(batch_size, seed=seed, first=epoch)
     batch = next(iter(batches.skip(step // steps_per_batch)))
     ids = ", ".join(image_id.decode() for image_id in batch["image_id"].numpy())
     raise InputError(

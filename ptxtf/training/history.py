@@ -1,4 +1,4 @@
-"""One row per epoch <-> history.csv; the columns are those of the last row."""
+"""One row per epoch <-> history.csv; the columns are those of the first row."""
 
 import csv
 import math
@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from ptxtf import files, rundir
 from ptxtf.errors import InputError
 
+_OF_VALIDATION = {"val_loss", "val_dice", "val_positive_dice"}
+_COLUMNS = {"epoch", "loss", "seconds"} | _OF_VALIDATION
+
 
 def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, float]]:
     """Return the rows of the first `epochs` epochs, as later ones belong to a pass that was not finished; None: all.
 
     Raises:
-        InputError: the file lacks rows, or holds other things than numbers.
+        InputError: the file lacks rows, has other columns than ours, or holds other things than numbers.
     """
     path = run_dir / rundir.HISTORY
     if epochs == 0:
@@ -23,6 +26,11 @@ def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, fl
         found = [row for row in rows if epochs is None or row["epoch"] <= epochs]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected a table of numbers with one row per epoch. Received: {error}") from None
+    if found and found[0].keys() not in (_COLUMNS, _COLUMNS - _OF_VALIDATION):
+        raise InputError(
+            f"{path}: expected the columns that the run wrote. Received: too many or too few, "
+            f"{', '.join(sorted(found[0].keys() ^ _COLUMNS))}"
+        )
     if epochs is not None and len(found) != epochs:
         raise InputError(f"{path}: expected a row for each of {epochs} finished epochs. Received: {len(found)}")
     return found
@@ -35,14 +43,11 @@ def rounded(row: Mapping[str, float]) -> dict[str, float]:
 
 def val_losses(rows: Sequence[Mapping[str, float]]) -> list[float]:
     """Return the validation losses of all epochs, infinity for nan; none without validation."""
-    if not any("val_loss" in row for row in rows):
-        return []
-    losses = [row.get("val_loss", math.nan) for row in rows]
+    losses = [row["val_loss"] for row in rows if "val_loss" in row]
     return [math.inf if math.isnan(loss) else loss for loss in losses]
 
 
 def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write history.csv, whole or not at all."""
-    columns = list(rows[-1])
-    table = [[f"{row.get(name, math.nan):.6g}" for name in columns] for row in rows]
-    files.write_csv(run_dir / rundir.HISTORY, columns, table)
+    columns = list(rows[0])
+    files.write_csv(run_dir / rundir.HISTORY, columns, [[f"{row[name]:.6g}" for name in columns] for row in rows])

@@ -39,6 +39,8 @@ def train(config: RunConfig) -> files.Path:
     _check(config)
     if machines := distribution.machines():
         print(f"waiting for all machines of TF_CONFIG: {machines}", flush=True)
+    elif name := distribution.tpu():
+        print(f"waiting for the TPU of TPU_NAME: {name}", flush=True)
     strategy = distribution.strategy()  # before TensorFlow computes
     run_dir = files.path(config.training.run_dir)
     with _at_work(run_dir, strategy, dry_run=config.training.dry_run):
@@ -185,17 +187,19 @@ def _finish(run: Run, rows: list[Row]) -> None:
 
 
 def _try_out(run: Run) -> None:
-    """Train on two calls' batches of the last phase, and say what its epochs take."""
-    stage = setup.stage(run, run.phases[-1])
+    """Train on two batches of the last phase, and say what its epochs take."""
+    stage = dataclasses.replace(setup.stage(run, run.phases[-1]), batches_per_call=1)
     batches = epochs.batches(run, stage, first_epoch=0)
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
-        steps = len(stage.train(next(batches)).numpy())
+        with readable(run.config.inputs.records_dir):
+            call = next(batches)
+        steps = len(stage.train(call).numpy())
         seconds.append(time.perf_counter() - start)
     each, count = seconds[1] / steps, stage.steps_per_epoch
     print(
-        f"first step {seconds[0]:.1f} s, then {each:.2f} s each; an epoch of {count} steps "
+        f"first batch {seconds[0]:.1f} s, then {each:.2f} s a step; an epoch of {count} steps "
         f"{count * each:.0f} s without validation; memory {watch.memory_gib():.1f} GiB at most"
     )
     distribution.meet(run.strategy)

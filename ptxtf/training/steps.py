@@ -5,7 +5,7 @@
 
 Preprocessing is always compiled by XLA; the model where that pays (see `TrainConfig.xla`). Under several replicas each
 sees its share of the batch and gradients are summed, so losses are divided by the global batch size. All that a batch
-asks for is one call, and nothing in it is for the host alone: so TPUs want it.
+asks for is one call, and nothing in it is for the host alone, as TPUs want it.
 """
 
 import dataclasses
@@ -69,8 +69,7 @@ def train_function(learner: Learner, augment: Callable[..., tuple[tf.Tensor, tf.
 
     def train(batches: Sequence[Batch]) -> tf.Tensor:
         stacked = strategy.run(lambda *each: tuple(map(tf.stack, zip(*each, strict=True))), batches)
-        losses = _one_by_one(lambda number: train_on(stacked, number), len(batches))
-        return tf.reshape(losses, [-1])
+        return tf.reshape(_one_by_one(lambda number: train_on(stacked, number), len(batches)), [-1])
 
     def train_on(stacked: Batch, number: tf.Tensor) -> tf.Tensor:
         images, masks = strategy.run(augment_replica, (stacked, number))

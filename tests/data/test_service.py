@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def test_a_service_that_dies_is_one_clear_line(records, services, monkeypatch):
         next(made)
         processes[1].send_signal(signal.SIGKILL)
         processes[1].wait()
-        with pytest.raises(InputError, match=rf"^{addresses[1]}: expected a data service, .* Received: .*refused"):
+        with pytest.raises(InputError, match=rf"^{addresses[1]}: expected a data service there .* Received: .*refused"):
             collections.deque(made, maxlen=0)
 
 
@@ -77,17 +79,15 @@ def test_records_that_a_service_does_not_find_are_one_clear_line(records, servic
 
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://:1", ""])
-def test_an_address_that_is_none_is_one_clear_line(records, address):
-    with pytest.raises(
-        InputError, match=rf"^expected --data_service of grpc://host:port\. Received: --data_service={address}$"
-    ):
-        source(records, [address]).epochs(4, seed=0)
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(ValueError, match=r"^expected data_service of grpc://host:port, one or more\. Received: "):
+        InputConfig(records_dir="records", data_service=(address,))
 
 
 def test_a_service_that_is_not_there_is_one_clear_line(records):
     address = f"grpc://localhost:{free_port()}"
-    with pytest.raises(InputError, match=rf"^{address}: expected a data service, .* Received: .*refused"):
-        source(records, [address]).epochs(4, seed=0)
+    with pytest.raises(InputError, match=rf"^{address}: expected a data service there .* Received: .*refused"):
+        source(records, [address])
 
 
 def test_a_port_that_is_taken_is_one_clear_line():
@@ -95,9 +95,23 @@ def test_a_port_that_is_taken_is_one_clear_line():
         taken.bind(("", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "ptxtf.data.service", f"--port={port}"]
+        command = [sys.executable, "-m", "ptxtf.data.service", f"--port={port}", "--host=localhost"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        f"ptxtf.data.service: expected --port={port}, where it and the next one are free. Received: "
+        "ptxtf.data.service: expected --host that can be found, and --port that is free like the next one. Received: "
     )
+
+
+def test_what_is_no_longer_wanted_is_dropped(records, services):
+    with services(1) as (_, addresses):
+        before = threading.active_count()
+        made = served.answered(iter(source(records, addresses).epochs(4, seed=0)), addresses)
+        next(made)
+        assert threading.active_count() > before
+        made.close()
+        for _ in range(100):
+            if threading.active_count() == before:
+                return
+            time.sleep(0.05)
+        raise AssertionError(threading.enumerate())

@@ -245,23 +245,23 @@ def test_an_unknown_backbone_is_one_clear_line():
 
 def test_history_forgets_epochs_that_were_not_finished(tmp_path):
     assert history.read(tmp_path, epochs=0) == []
-    history.write(tmp_path, [{"epoch": e, "loss": 1 / e} for e in (1, 2, 3)])
+    history.write(tmp_path, [{"epoch": e, "loss": 1 / e, "seconds": 1} for e in (1, 2, 3)])
     assert [row["epoch"] for row in history.read(tmp_path, epochs=2)] == [1, 2]
 
 
-def test_a_history_of_other_columns_goes_on(run, finished):
+@pytest.mark.parametrize("replaced", [3, 4], ids=["one more", "one in the place of another"])
+def test_a_history_of_other_columns_is_one_clear_line(run, finished, replaced):
     folder = finished()
     table = [line.split(",") for line in (folder / "history.csv").read_text().splitlines()]
-    # somebody's own column is there, and val_dice is gone
-    changed = [",".join([own, *row[:3], *row[4:]]) for own, row in zip(("mine", "7", "7"), table, strict=True)]
-    (folder / "history.csv").write_text("\n".join(changed) + "\n")
-    run(epochs=3)
-    again = rows(folder)
-    assert list(again[0]) == ["epoch", "loss", "val_loss", "val_dice", "val_positive_dice", "seconds"]
-    assert [np.isnan(row["val_dice"]) for row in again] == [True, True, False]
+    changed = [[*row[:3], own, *row[replaced:]] for own, row in zip(("mine", "7", "7"), table, strict=True)]
+    (folder / "history.csv").write_text("".join(",".join(row) + "\n" for row in changed))
+    with pytest.raises(InputError, match=r"history\.csv: expected the columns that the run wrote\. Received: .*mine"):
+        run(epochs=3)
 
 
-@pytest.mark.parametrize("content", [None, "", "epoch,loss\n1,0.5\n", "epoch,loss\n1,0.5\n2,abc\n", "a,b\n1,2\n3,4\n"])
+@pytest.mark.parametrize(
+    "content", [None, "", "epoch,loss,seconds\n1,0.5,9\n", "epoch,loss,seconds\n1,0.5,9\n2,abc,9\n", "a,b\n1,2\n3,4\n"]
+)
 def test_a_damaged_history_is_one_clear_line(tmp_path, content):
     if content is not None:
         (tmp_path / "history.csv").write_text(content)

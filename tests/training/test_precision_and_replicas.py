@@ -72,13 +72,13 @@ def weights(strategy):
         augment = tf.function(preprocess.for_training(PreprocessConfig()), jit_compile=True)
         train, score = steps.train_function(learner, augment), steps.score_function(learner, logits_of)
 
-    def parts(*batch, count):
-        return list(distribution.distribute(strategy, tf.data.Dataset.from_tensors(batch).repeat(count), accumulate=2))
+    def part(*batch):
+        (only,) = distribution.distribute(strategy, tf.data.Dataset.from_tensors(batch), accumulate=2)
+        return only
 
-    first, *others = parts(images, masks, seeds, count=3)
+    first, *others = (part(np.roll(images, k, axis=1), np.roll(masks, k, axis=1), seeds + k) for k in range(3))
     values = [*train([first]).numpy().tolist(), *train(others).numpy().tolist()]
-    (part,) = parts(images, masks, [True] * 7 + [False], count=1)
-    score = [value.numpy().tolist() for value in score(part)]
+    score = [value.numpy().tolist() for value in score(part(images, masks, [True] * 7 + [False]))]
     found = {"loss": values, "score": score, "weights": [w.ravel().tolist() for w in model.get_weights()]}
     with average.in_place():
         return {**found, "averages": [w.ravel().tolist() for w in model.get_weights()]}

@@ -133,6 +133,8 @@ def test_data_services_change_nothing(run, finished, services):
         served = run("served", data_service=tuple(addresses))
     for name, value in after(plain, 2).items():
         np.testing.assert_array_equal(value, after(served, 2)[name])
+    with pytest.raises(InputError, match=rf"^{addresses[0]}: expected a data service"):  # which it does need
+        run("served", epochs=3, data_service=tuple(addresses))
 
 
 def test_images_grow(run, calls_by):

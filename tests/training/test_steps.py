@@ -97,23 +97,36 @@ def test_a_step_in_half_precision_with_all_heads_in_parts(precision):
 
 def test_all_of_a_call_can_be_one_program():
     """Nothing in it needs the host, so that it can run on a TPU: here XLA compiles the loops and what is in them."""
-    images, masks = (tf.concat([values, values[:, ::-1]], axis=0) for values in batch())
-    weights = []
-    for is_one_program in (False, True):
-        model = network("float32")
-        optimizer = optimizers.Adam(1e-2, clip_norm=1.0)
-        optimizer.build(model.trainable_variables)
-        learner = steps.Learner(
-            model=model, optimizer=optimizer, loss=losses.of_run(LOSS), batch_size=4, average=MovingAverage(model, 0.5)
-        )
-        train = steps.train_function(learner, as_it_is)
-        if is_one_program:
-            train = tf.function(train, jit_compile=True, autograph=False)
-        assert train([(images, masks), (images, masks)]).shape == (4,)
-        with learner.average.in_place():
-            weights.append(np.concatenate([np.ravel(weight) for weight in model.get_weights()]))
-    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
-    assert int(optimizer.iterations) == 4
+    one_by_one, calls = several(tf.random.stateless_uniform([4, 4, 32, 32, 1], [1, 2]))
+    compiled = trained(calls, wrap=lambda train: tf.function(train, jit_compile=True, autograph=False))
+    np.testing.assert_allclose(compiled, trained(one_by_one), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_steps_of_a_call_are_those_taken_one_by_one(precision):
+    one_by_one, calls = several(tf.random.stateless_uniform([4, 4, 32, 32, 1], [1, 2]))
+    atol = 1e-5 if precision == "float32" else 1e-3
+    np.testing.assert_allclose(trained(calls, precision), trained(one_by_one, precision), rtol=1e-4, atol=atol)
+
+
+def several(images):
+    """Return four steps' images and masks in four calls of one step each, and in one call of two batches of two."""
+    masks = tf.cast(images > 0.8, tf.float32)
+    one_by_one = [[(images[k : k + 1], masks[k : k + 1])] for k in range(4)]
+    return one_by_one, [[(images[:2], masks[:2]), (images[2:], masks[2:])]]
+
+
+def trained(calls, precision="float32", wrap=lambda train: train):
+    """Return the moving averages of the weights after some calls."""
+    model = network(precision)
+    optimizer = optimizers.Adam(1e-2, clip_norm=1.0)
+    optimizer.build(model.trainable_variables)
+    average = MovingAverage(model, 0.5)
+    learner = steps.Learner(model=model, optimizer=optimizer, loss=losses.of_run(LOSS), batch_size=4, average=average)
+    train = wrap(steps.train_function(learner, as_it_is))
+    assert sum(len(train(call)) for call in calls) == 4
+    with average.in_place():
+        return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
 
 
 def test_scores_can_be_one_program():
