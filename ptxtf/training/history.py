@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from ptxtf import files, rundir
 from ptxtf.errors import InputError
 
-_OF_VALIDATION = {"val_loss", "val_dice", "val_positive_dice"}
-_COLUMNS = {"epoch", "loss", "seconds"} | _OF_VALIDATION
+_OF_VALIDATION = ("val_loss", "val_dice", "val_positive_dice")
+_COLUMNS = ("epoch", "loss", *_OF_VALIDATION, "seconds")
 
 
 def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, float]]:
@@ -26,10 +26,10 @@ def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, fl
         found = [row for row in rows if epochs is None or row["epoch"] <= epochs]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected a table of numbers with one row per epoch. Received: {error}") from None
-    if found and found[0].keys() not in (_COLUMNS, _COLUMNS - _OF_VALIDATION):
+    if found and found[0].keys() not in ({*_COLUMNS}, {*_COLUMNS} - {*_OF_VALIDATION}):
         raise InputError(
-            f"{path}: expected the columns that the run wrote. Received: too many or too few, "
-            f"{', '.join(sorted(found[0].keys() ^ _COLUMNS))}"
+            f"{path}: expected the columns {', '.join(_COLUMNS)}, or without those of validation. "
+            f"Received: {', '.join(found[0])}"
         )
     if epochs is not None and len(found) != epochs:
         raise InputError(f"{path}: expected a row for each of {epochs} finished epochs. Received: {len(found)}")
