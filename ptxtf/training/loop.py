@@ -55,6 +55,7 @@ def train(config: RunConfig) -> files.Path:
             )
         with distribution.together(strategy):
             run = setup.build(config, strategy, begun=bool(begun))
+            print(_means(run), flush=True)
             if config.training.dry_run:
                 _try_out(run)
             else:
@@ -106,8 +107,16 @@ def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
         return config._replace(inputs=inputs)
     run_dir = files.path(config.training.run_dir)
     precision = rundir.read_flags(run_dir).network.precision if begun else forward.choose_precision("auto")
-    print(f"{run_dir}: --precision={precision}, {'as it was begun' if begun else 'as this machine has it'}")
     return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
+
+
+def _means(run: Run) -> str:
+    """Return what is printed of the means that a run is computed by."""
+    count = run.strategy.num_replicas_in_sync
+    return (
+        f"{run.run_dir}: --precision={run.config.network.precision}, --xla={'on' if run.learner.xla else 'off'}, "
+        f"{count} device{'s' * (count > 1)}"
+    )
 
 
 def _train(run: Run, begun: list[files.Path]) -> None:

@@ -59,7 +59,7 @@ class Stage:
     Attributes:
         source: the training records.
         train: what trains on some batches of it in a row.
-        batches_per_epoch: how many it takes in an epoch.
+        batches_per_epoch: how many it takes in an epoch; a batch that the host has augmented is one step's.
         batches_per_call: how many it takes at once.
         steps_per_epoch: training steps in an epoch, one or more a batch.
     """
@@ -117,8 +117,8 @@ def stage(run: Run, phase: Phase, before: Stage | None = None) -> Stage:
     Args:
         run: that the phase is of.
         phase: which one.
-        before: that of the phase before, whose records are gone on with, in memory as they are, if images have the
-            same size.
+        before: that of the phase before, whose records are gone on with, if images have the same size: in memory as
+            they are, unless data services make the batches.
     """
     opened = [run.source, *([before.source] if before else [])]
     fitting = [source for source in opened if source.split.image_size == phase.image_size]

@@ -228,7 +228,7 @@ def test_the_precision_is_chosen_once_for_a_run(run, monkeypatch, capsys):
     monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
     folder = run(epochs=1, precision="auto")
     assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
-    assert "mixed_bfloat16" in capsys.readouterr().out
+    assert f"{folder}: --precision=mixed_bfloat16, --xla=off, 1 device\n" in capsys.readouterr().out
     monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
     run(epochs=2, precision="auto")
     assert rundir.read_flags(folder).network.precision == "mixed_bfloat16"
