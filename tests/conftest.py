@@ -78,7 +78,10 @@ def services():
 
     @contextlib.contextmanager
     def start(count):
-        command = [sys.executable, "-m", "ptxtf.data.service", "--port=0", "--host=localhost"]
+        # as in a terminal; what runs in the background may ignore Ctrl-C, and hands that down
+        start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        start += "runpy.run_module('ptxtf.data.service', run_name='__main__', alter_sys=True)"
+        command = [sys.executable, "-c", start, "--port=0", "--host=localhost"]
         processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
         try:
             addresses = [process.stdout.readline().split()[-1] for process in processes]

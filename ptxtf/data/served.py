@@ -10,6 +10,7 @@ import importlib
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,9 @@ from ptxtf.errors import InputError, first_line
 
 _service = tf.data.experimental.service
 _Batch = TypeVar("_Batch")
+
+_LOOK_S = 0.5
+"""Time between two looks at whether somebody pressed Ctrl-C: Python's main thread sees it only when it wakes."""
 
 _PATIENCE_S = 10.0
 """Time without a batch after which services are asked whether they are there, and that they have for an answer."""
@@ -84,8 +88,10 @@ def _make(batches: Iterator[_Batch], wanted: queue.SimpleQueue, made: queue.Simp
 
 def _wait(made: queue.SimpleQueue, addresses: Sequence[str]) -> Any:
     while True:
-        with contextlib.suppress(queue.Empty):
-            return made.get(timeout=_PATIENCE_S)
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            with contextlib.suppress(queue.Empty):
+                return made.get(timeout=_LOOK_S)
         for address in addresses:
             check_answers(address)
 
@@ -122,15 +128,15 @@ def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:
         importlib.import_module("tensorflow_io")  # which opens s3:// and others
     try:
         socket.getaddrinfo(host, None)
-        dispatcher, worker, port = _started(config.port, host)
+        *_servers, port = _started(config.port, host)  # which serve for as long as they are there
     except (RuntimeError, OSError, tf.errors.OpError) as error:
         raise InputError(
             f"expected --host that can be found, and --port that is free like the next one. Received: --host={host}, "
             f"--port={config.port}, {first_line(error)}"
         ) from None
     ready(f"grpc://{host}:{port}")
-    threading.Event().wait()
-    del worker, dispatcher  # which serve for as long as they are there
+    while True:
+        time.sleep(_LOOK_S)
 
 
 def _started(port: int, host: str) -> tuple[Any, Any, int]:

@@ -53,16 +53,17 @@ def test_the_best_epoch_of_each_fold_is_in_the_table(tmp_path, monkeypatch, conv
     def train(run):
         folder = tmp_path / "runs" / run.inputs.val_split
         folder.mkdir(parents=True)
-        (folder / "history.csv").write_text("epoch,loss,val_loss,seconds\n1,3,2,9\n2,2,1,9\n3,1,4,9\n")
+        head = "epoch,loss,val_loss,val_dice,val_positive_dice,seconds"
+        (folder / "history.csv").write_text(f"{head}\n1,3,2,.5,.5,9\n2,2,1,.5,.5,9\n3,1,4,.5,.5,9\n")
         return folder
 
     monkeypatch.setattr(loop, "train", train)
     folder = folds.train(settings(tmp_path / "records", tmp_path / "runs"))
     assert (folder / folds.TABLE).read_text().splitlines() == [
-        "fold,epoch,loss,val_loss",
-        "fold0,2,2,1",
-        "fold1,2,2,1",
-        "mean,2,2,1",
+        "fold,epoch,loss,val_loss,val_dice,val_positive_dice",
+        "fold0,2,2,1,0.5,0.5",
+        "fold1,2,2,1,0.5,0.5",
+        "mean,2,2,1,0.5,0.5",
     ]
 
 
