@@ -107,7 +107,8 @@ def test_looking_before_converting_needs_no_radiographs(tmp_path):
 
 def test_training_prints_a_line_per_epoch(way):
     lines = way[1]["train"].stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-2]] == ["epoch 1/2", "epoch 2/2"]
+    assert re.fullmatch(r".*run: --precision=float32, --xla=(on|off), \d+ devices?", lines[0])
+    assert [line.split("  ")[0] for line in lines[1:-2]] == ["epoch 1/2", "epoch 2/2"]
     assert "rule.json: threshold " in lines[-2]
 
 
