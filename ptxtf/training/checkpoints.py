@@ -131,7 +131,7 @@ def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> lis
     if keep == "last" or not ranks:
         return epochs[-count:]
     if keep == "dice":
-        ranks = [-row.get("val_positive_dice", math.nan) for row in rows]
+        ranks = [-row["val_positive_dice"] for row in rows]
         ranks = [math.inf if math.isnan(rank) else rank for rank in ranks]
     return sorted(epochs, key=lambda epoch: (ranks[epoch - 1], epoch))[:count]
 

@@ -75,10 +75,10 @@ def _of_machines() -> tf.distribute.Strategy:
 def _of_tpu(name: str) -> tf.distribute.Strategy:
     """Start a TPU: "local" where it is this machine's, else its address or Google Cloud's name. Not tried on one."""
     try:
-        tpu = tf.distribute.cluster_resolver.TPUClusterResolver(name)
-        tf.config.experimental_connect_to_cluster(tpu)
-        tf.tpu.experimental.initialize_tpu_system(tpu)
-        return tf.distribute.TPUStrategy(tpu)
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise InputError(f"TPU_NAME={name}: expected a TPU. Received: {first_line(error)}") from None
 
