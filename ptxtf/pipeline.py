@@ -39,7 +39,7 @@ class TrainingSource:
 
     def epochs(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return the split's batches of epoch `first` and all that follow, as `dataset.Split.epochs` does."""
-        return self._made(lambda number, parts: self._part((number, parts), batch_size, seed, first), batch_size)
+        return self._made(lambda part, parts: self._part(part, parts, batch_size, seed, first), batch_size)
 
     def augmented(self, batch_size: int, *, seed: int, first: int = 0) -> tf.data.Dataset:
         """Return epoch after epoch of batches that tf.data has augmented: the same numbers as on a device.
@@ -53,22 +53,22 @@ class TrainingSource:
             Endless dataset of (images, masks), float32 [S, B, h, w, 1], the batches of S training steps.
         """
 
-        def part(number: int, parts: int) -> tf.data.Dataset:
-            batches = self._part((number, parts), batch_size, seed, first)
+        def augmented_part(part: int, parts: int) -> tf.data.Dataset:
+            batches = self._part(part, parts, batch_size, seed, first)
             augment = dataset.as_it_is(self.augment_batch)
             return batches.map(augment, num_parallel_calls=_AHEAD, deterministic=True).prefetch(_AHEAD)
 
-        return self._made(part, batch_size)
+        return self._made(augmented_part, batch_size)
 
-    def _part(self, part: tuple[int, int], batch_size: int, seed: int, first: int) -> tf.data.Dataset:
+    def _part(self, part: int, parts: int, batch_size: int, seed: int, first: int) -> tf.data.Dataset:
         shares = self.positive_shares
-        return self.split.epochs(batch_size, seed=seed, first=first, positive_shares=shares, part=part)
+        return self.split.epochs(batch_size, seed=seed, first=first, positive_shares=shares, part=part, parts=parts)
 
-    def _made(self, part: Callable[[int, int], tf.data.Dataset], batch_size: int) -> tf.data.Dataset:
+    def _made(self, part_of: Callable[[int, int], tf.data.Dataset], batch_size: int) -> tf.data.Dataset:
         """Have batches made in parts by the data services, or here as one."""
         if not self.services:
-            return part(0, 1)
-        return served.joined(part, self.services, batches_per_epoch=self.split.steps(batch_size))
+            return part_of(0, 1)
+        return served.joined(part_of, self.services, batches_per_epoch=self.split.steps(batch_size))
 
     def here(self) -> "TrainingSource":
         """Return the same batches, made by this process."""

@@ -29,6 +29,9 @@ _FINISHED_AT_ONCE = 2
 as_it_is = tf.autograph.experimental.do_not_convert
 """For what tf.data calls: AutoGraph would rewrite it first, which takes seconds. Nothing here branches on tensors."""
 
+_HASHES = 2**62
+_CHANGED = "dataset.json is that of another conversion"
+
 DAMAGES = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError)
 """What TensorFlow says of damaged records. FailedPreconditionError: a shard ends early, but between two records, and
 the count is not dataset.json's. InvalidArgumentError: a record is whole, but holds something else."""
@@ -69,15 +72,35 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
 
 
 def _records(directory: files.Name, manifest: shards.Manifest, split: str) -> tf.data.Dataset:
-    """Read one split's records, each a string scalar, in the same order each time."""
+    """Read one split's records, each a string scalar, in the same order each time.
+
+    Before a shard is opened dataset.json has to be what it was: another conversion may have come between, or another
+    machine, which makes batches, may have another one under the same path.
+    """
     paths = [files.path(directory) / shard.name for shard in manifest.shards(split)]
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
-    names = [str(path.absolute() if isinstance(path, pathlib.Path) else path) for path in paths]  # as others find them
-    return tf.data.Dataset.from_tensor_slices(names).interleave(
-        tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    names = [_as_others_find_it(path) for path in paths]
+    made_by = files.path(directory) / shards.MANIFEST
+    known = tf.strings.to_hash_bucket_fast(made_by.read_bytes(), _HASHES)
+
+    def checked(name: tf.Tensor) -> tf.Tensor:
+        found = tf.strings.to_hash_bucket_fast(tf.io.read_file(_as_others_find_it(made_by)), _HASHES)
+        with tf.control_dependencies([tf.debugging.Assert(found == known, [_CHANGED])]):
+            return tf.identity(name)
+
+    return (
+        tf.data.Dataset.from_tensor_slices(names)
+        .map(as_it_is(checked))
+        .interleave(
+            tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     )
+
+
+def _as_others_find_it(path: files.Path) -> str:
+    return str(path.absolute() if isinstance(path, pathlib.Path) else path)
 
 
 def _parsed(records: tf.data.Dataset, encoding: str, *, full_mask: bool = False, image_size: int) -> tf.data.Dataset:
@@ -95,12 +118,17 @@ def _checked_size(image_size: int) -> int:
 
 @contextlib.contextmanager
 def readable(directory: files.Name) -> Iterator[None]:
-    """Turn what TensorFlow says of damaged records into an InputError that names their folder."""
+    """Turn what TensorFlow says of damaged or changed records into an InputError that names their folder."""
     try:
         yield
     except DAMAGES as error:
         if isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" not in error.message:
             raise
+        if _CHANGED in error.message:
+            raise InputError(
+                f"{files.path(directory) / shards.MANIFEST}: expected what it was at the start, here and on every "
+                "machine that reads the records. Received: that of another conversion"
+            ) from None
         raise InputError(
             f"{directory}: expected whole records; `python -m tools.check_tfrecords` names the bad one. "
             f"Received: {error.message}"
@@ -210,12 +238,13 @@ class Split:
         seed: int = 0,
         first: int = 0,
         positive_shares: Sequence[float] = (),
-        part: tuple[int, int] = (0, 1),
+        part: int = 0,
+        parts: int = 1,
     ) -> tf.data.Dataset:
         """Return the training batches of epoch `first` and all that follow, without end; else as `batches`.
 
-        One data set for all of them, as what tf.data calls is compiled anew for each iterator. With `part` (m, M)
-        every M-th batch of each epoch alone, from batch m on.
+        One data set for all of them, as what tf.data calls is compiled anew for each iterator. Of several `parts`, part
+        m of M is every M-th batch of each epoch from batch m on.
 
         Raises:
             InputError: not even one batch is full, so that there would be nothing to wait for; as `check_shares`.
@@ -223,7 +252,8 @@ class Split:
         """
         self.steps(batch_size)
         self.check_shares(positive_shares)
-        return self._training_batches(tf.data.Dataset.counter(first), batch_size, seed, positive_shares, part)
+        epochs = tf.data.Dataset.counter(first)
+        return self._training_batches(epochs, batch_size, seed, positive_shares, part, parts)
 
     def batches(
         self,
@@ -289,10 +319,9 @@ class Split:
         batch_size: int,
         seed: int,
         positive_shares: Sequence[float],
-        part: tuple[int, int] = (0, 1),
+        part: int = 0,
+        parts: int = 1,
     ) -> tf.data.Dataset:
-        number, parts = part
-
         def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
             tf.random.set_seed(1)  # that of this graph alone, which shuffle adds to the seed it is given
             epoch_seed = _epoch_seed(seed, epoch)
@@ -300,7 +329,7 @@ class Split:
                 dataset = self._mixed(_of_epoch(positive_shares, epoch), epoch_seed)
             else:
                 dataset = _shuffled(self._examples, self._window(self.images), epoch_seed)
-            dataset = dataset.batch(batch_size, drop_remainder=True).shard(parts, number)
+            dataset = dataset.batch(batch_size, drop_remainder=True).shard(parts, part)
             return dataset.map(as_it_is(_finish), num_parallel_calls=_FINISHED_AT_ONCE)
 
         return _ordered(epochs.flat_map(as_it_is(batches_of)))

@@ -31,19 +31,19 @@ _PATIENCE_S = 10.0
 
 
 def joined(
-    part: Callable[[int, int], tf.data.Dataset], addresses: Sequence[str], *, batches_per_epoch: int
+    part_of: Callable[[int, int], tf.data.Dataset], addresses: Sequence[str], *, batches_per_epoch: int
 ) -> tf.data.Dataset:
     """Return the epochs' batches that services make.
 
     Args:
-        part: (number m, number M) -> every M-th batch of each epoch, from batch m on, one epoch after another.
+        part_of: (part m, parts M) -> every M-th batch of each epoch, from batch m on, one epoch after another.
         addresses: of the services, grpc://host:port.
         batches_per_epoch: of all of them together.
     """
     count = len(addresses)
     parts = [
-        part(number, count).apply(_service.distribute(_service.ShardingPolicy.OFF, address))
-        for number, address in enumerate(addresses)
+        part_of(part, count).apply(_service.distribute(_service.ShardingPolicy.OFF, address))
+        for part, address in enumerate(addresses)
     ]
     turns = tf.data.Dataset.range(batches_per_epoch).map(as_it_is(lambda batch: batch % count)).repeat()
     return tf.data.Dataset.choose_from_datasets(parts, turns).prefetch(tf.data.AUTOTUNE)

@@ -6,7 +6,6 @@ as order and augmentation depend on (seed, epoch) alone, the result is that of a
 """
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -127,12 +126,9 @@ def chosen(rows: Sequence[Mapping[str, float]], *, keep: str, count: int) -> lis
     for the same where most images are healthy and each counts for the Dice loss; therefore "dice".
     """
     epochs = [int(row["epoch"]) for row in rows]
-    ranks = history.val_losses(rows)
+    ranks = history.missed_dice(rows) if keep == "dice" else history.val_losses(rows)
     if keep == "last" or not ranks:
         return epochs[-count:]
-    if keep == "dice":
-        ranks = [-row["val_positive_dice"] for row in rows]
-        ranks = [math.inf if math.isnan(rank) else rank for rank in ranks]
     return sorted(epochs, key=lambda epoch: (ranks[epoch - 1], epoch))[:count]
 
 

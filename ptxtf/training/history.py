@@ -43,8 +43,16 @@ def rounded(row: Mapping[str, float]) -> dict[str, float]:
 
 def val_losses(rows: Sequence[Mapping[str, float]]) -> list[float]:
     """Return the validation losses of all epochs, infinity for nan; none without validation."""
-    losses = [row["val_loss"] for row in rows if "val_loss" in row]
-    return [math.inf if math.isnan(loss) else loss for loss in losses]
+    return [_or_infinity(row["val_loss"]) for row in rows if "val_loss" in row]
+
+
+def missed_dice(rows: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return by how much each epoch's Dice over positives misses 1, infinity for nan; none without validation."""
+    return [_or_infinity(1 - row["val_positive_dice"]) for row in rows if "val_positive_dice" in row]
+
+
+def _or_infinity(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
 def write(run_dir: files.Path, rows: Sequence[Mapping[str, float]]) -> None:

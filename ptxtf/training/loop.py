@@ -88,8 +88,8 @@ def _check(config: RunConfig) -> None:
         )
     if config.preprocessing.mode == "patch" and training.first_sizes:
         raise InputError(f"expected no first_sizes with mode=patch. Received: first_sizes={training.first_sizes}")
-    if not inputs.val_split and (training.patience or optimizer.schedule == "plateau"):
-        raise InputError("expected a --val_split for --patience and --schedule=plateau. Received: none")
+    if not inputs.val_split and (training.patience or training.keep == "dice" or optimizer.schedule == "plateau"):
+        raise InputError("expected a --val_split for --patience, --keep=dice and --schedule=plateau. Received: none")
     if both := set(inputs.train_split.split("+")) & set(inputs.val_split.split("+")):
         raise InputError(f"expected a --val_split that is not trained on. Received: {', '.join(sorted(both))} in both")
     ends = {"freeze_epochs": max(network.freeze_epochs, default=0)}

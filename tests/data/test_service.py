@@ -16,6 +16,7 @@ import pytest
 from ptxtf import pipeline
 from ptxtf.config import InputConfig, PreprocessConfig
 from ptxtf.data import served
+from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
 
 
@@ -75,6 +76,19 @@ def test_records_that_a_service_does_not_find_are_one_clear_line(records, servic
         batches = iter(source(copy, addresses, cache="none").epochs(4, seed=0))
         shutil.move(copy, tmp_path / "elsewhere")
         with pytest.raises(InputError, match=r"expected data services that find the records under the same path"):
+            next(served.answered(batches, addresses))
+
+
+def test_records_converted_anew_under_the_same_path_are_not_taken_for_the_old_ones(records, services, tmp_path):
+    copy = shutil.copytree(records, tmp_path / "records")
+    with services(1) as (_, addresses):
+        batches = iter(source(copy, addresses, cache="none").epochs(4, seed=0))
+        manifest = copy / "dataset.json"
+        manifest.write_text(manifest.read_text() + "\n")  # as on another machine, or by a conversion since
+        with (
+            pytest.raises(InputError, match=r"dataset\.json: expected what it was .*Received: that of another conver"),
+            readable(copy),
+        ):
             next(served.answered(batches, addresses))
 
 

@@ -1,0 +1,45 @@
+"""What a user can set: one frozen dataclass per stage, checked when made; field names are the flag names.
+
+| module   | settings of                                            |
+|----------|--------------------------------------------------------|
+| records  | what stands between files and batches                  |
+| network  | what the network sees, is made of, and is to learn     |
+| training | how weights follow their gradients, and the run        |
+| results  | what a trained run is used for                         |
+| fields   | (what such settings are made of, and how they are checked) |
+
+Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files
+or TensorFlow; messages speak of flags, as that is where most values come from. A field without a default must be given.
+One that another setting gives no effect is refused. `dataclasses.replace` makes a changed, checked copy.
+"""
+
+from ptxtf.config.fields import check_fields, check_seed, setting
+from ptxtf.config.network import Attention, LossConfig, Mode, ModelConfig, Precision, PreprocessConfig, Upsampling
+from ptxtf.config.records import Cache, ConvertConfig, InputConfig, PhantomConfig, ServiceConfig
+from ptxtf.config.results import EvaluateConfig, MaskConfig, PredictConfig
+from ptxtf.config.training import RUN, OptimizerConfig, RunConfig, TrainConfig
+
+__all__ = [
+    "RUN",
+    "Attention",
+    "Cache",
+    "ConvertConfig",
+    "EvaluateConfig",
+    "InputConfig",
+    "LossConfig",
+    "MaskConfig",
+    "Mode",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PhantomConfig",
+    "Precision",
+    "PredictConfig",
+    "PreprocessConfig",
+    "RunConfig",
+    "ServiceConfig",
+    "TrainConfig",
+    "Upsampling",
+    "check_fields",
+    "check_seed",
+    "setting",
+]

@@ -1,0 +1,78 @@
+"""Settings of what a trained run is used for."""
+
+import dataclasses
+
+from ptxtf.config.fields import check, check_fields, check_not_negative, check_positive, check_seed, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Probabilities to a mask; what is not given is as the run chose it on its validation split."""
+
+    threshold: float = setting(
+        "a pixel at or above this probability is pneumothorax; given alone, nothing else counts; 0: as the run chose, "
+        "else 0.5",
+        0.0,
+    )
+    top_threshold: float = setting(
+        "the pixels that --min_area_px counts are at or above this probability; 0: as the run chose, or --threshold "
+        "where that is given",
+        0.0,
+    )
+    min_area_px: int = setting(
+        "an image with fewer such pixels (all regions together, original pixels) counts as healthy; -1: as the run "
+        "chose, or 0 where --threshold is given",
+        -1,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("threshold", "top_threshold"):
+            check(0 <= getattr(self, name) < 1, f"{name} from 0 to below 1", **{name: getattr(self, name)})
+        check(
+            not self.top_threshold or self.top_threshold >= self.threshold,
+            "top_threshold of at least threshold",
+            top_threshold=self.top_threshold,
+            threshold=self.threshold,
+        )
+        check(self.min_area_px >= -1, "min_area_px of -1 or more", min_area_px=self.min_area_px)
+        has_no_area = self.min_area_px == 0 or (self.threshold and self.min_area_px < 0)
+        check(
+            not (self.top_threshold and has_no_area),
+            "min_area_px above 0 with top_threshold, which is for nothing else",
+            top_threshold=self.top_threshold,
+            min_area_px=self.min_area_px,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """A trained run scored on one split."""
+
+    run_dir: str = setting("folder that ptxtf.train wrote")
+    records_dir: str = setting("folder that tools.make_tfrecords wrote")
+    output_dir: str = setting("folder for scores.json, images.csv and report.html")
+    split: str = setting("split to score; several: val+test", "test")
+    batch_size: int = setting("images per step", 8)
+    bootstrap: int = setting("resamples (by patient) behind each 95 % interval", 1000)
+    gallery: int = setting("cases drawn in the report", 12)
+    seed: int = setting("seed of the bootstrap", 0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
+        check_not_negative(gallery=self.gallery)
+        check_seed(self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """A trained run applied to files."""
+
+    run_dir: str = setting("folder that ptxtf.train wrote")
+    output_dir: str = setting("folder for masks, overlays, findings.csv and submission.csv")
+    batch_size: int = setting("images per step", 8)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_positive(batch_size=self.batch_size)
