@@ -157,7 +157,7 @@ def exported(tmp_path_factory):
 
 
 def augment(mode: str):
-    return preprocess.for_training(PreprocessConfig(mode=mode, patch_size=16))
+    return preprocess.for_training(PreprocessConfig(mode=mode, **{"patch_size": 16} if mode == "patch" else {}))
 
 
 @pytest.mark.slow

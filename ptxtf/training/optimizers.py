@@ -3,7 +3,7 @@
 Flows in: a model, settings and a learning rate or schedule. Flows out: a Keras optimizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,10 +24,14 @@ class Adam(keras.optimizers.Adam):
     With weight_decay it is AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101): each step first takes
     weight_decay times its learning rate of a variable away, if that has two axes or more, so of kernels alone.
 
+    Adam's averages begin at zero, for which it makes up by the number of steps. What thaws late has taken fewer of them
+    than the optimizer: by the optimizer's number its first step would be three times as long as any should be.
+
     Args:
         learning_rate: for all other variables: a number or a schedule.
         encoder_variables: those with another rate.
         encoder_rate: their learning rate as a multiple of the others', over 0; to keep them as they are, freeze them.
+        late_variables: by number of steps, those that begin to learn after so many.
         clip_norm: the most that the gradient of all variables may measure, summed over replicas (Keras' own
             global_clipnorm measures each replica's); 0: anything.
         **options: as Keras' optimizer takes them, but for amsgrad. A saved model holds Keras' Adam with them, and with
@@ -47,6 +51,7 @@ class Adam(keras.optimizers.Adam):
         *,
         encoder_variables: Sequence[keras.Variable] = (),
         encoder_rate: float = 1.0,
+        late_variables: Mapping[int, Sequence[keras.Variable]] | None = None,
         clip_norm: float = 0.0,
         **options: Any,
     ) -> None:
@@ -58,25 +63,32 @@ class Adam(keras.optimizers.Adam):
         self._encoder_rate = encoder_rate
         self._clip_norm = clip_norm
         self._of_encoder = frozenset(id(variable) for variable in encoder_variables)
-        self._scalars: dict[str, tf.Tensor] = {}  # of a step, while `apply` runs
+        late = late_variables or {}
+        self._begins = {id(variable): begin for begin, variables in late.items() for variable in variables}
+        self._scalars: dict[int, dict[str, tf.Tensor]] = {}  # of a step by when variables began, while `apply` runs
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
         """Update all variables."""
         # Made once for all variables: a graph of them for each takes seconds to trace.
-        step = tf.cast(self.iterations + 1, tf.float32)
-        self._scalars = {
+        self._scalars = {begin: self._scalars_from(begin) for begin in {0, *self._begins.values()}}
+        super().apply(grads, trainable_variables)
+
+    def _scalars_from(self, begin: int) -> dict[str, tf.Tensor]:
+        """Return what a step's fused operation takes besides a variable that began to learn after so many steps."""
+        step = tf.cast(tf.maximum(self.iterations + 1 - begin, 1), tf.float32)  # a loss scale may have skipped some
+        return {
             "beta1_power": self.beta_1**step,
             "beta2_power": self.beta_2**step,
             "beta1": tf.constant(self.beta_1, tf.float32),
             "beta2": tf.constant(self.beta_2, tf.float32),
             "epsilon": tf.constant(self.epsilon, tf.float32),
         }
-        super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update one variable, by its own learning rate."""
         index = self._get_variable_index(variable)
-        if id(self._trainable_variables[index]) in self._of_encoder:
+        known = id(self._trainable_variables[index])
+        if known in self._of_encoder:
             learning_rate = learning_rate * self._encoder_rate
         if self.weight_decay and variable.shape.rank > 1:
             variable.assign_sub(variable * tf.cast(self.weight_decay * learning_rate, variable.dtype))
@@ -89,7 +101,7 @@ class Adam(keras.optimizers.Adam):
             v=self._velocities[index].value.handle,
             lr=learning_rate,
             grad=gradient,
-            **self._scalars,
+            **self._scalars[self._begins.get(known, 0)],
         )
 
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
@@ -110,7 +122,12 @@ Adam.__module__ = "keras.optimizers"
 
 
 def adam(
-    model: keras.Model, config: OptimizerConfig, learning_rate: Any, *, precision: str = "float32"
+    model: keras.Model,
+    config: OptimizerConfig,
+    learning_rate: Any,
+    *,
+    precision: str = "float32",
+    late_variables: Mapping[int, Sequence[keras.Variable]] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Build a run's optimizer, for all variables of a model that may be trained at some time.
 
@@ -118,6 +135,7 @@ def adam(
         model: a network of `ptxtf.models`.
         config: the settings.
         learning_rate: a number or a schedule.
+        late_variables: as `Adam` takes them.
         precision: the model's: float16 gradients underflow unless the loss is scaled; bfloat16 has float32's range.
     """
     encoder = model.get_layer("encoder").trainable_variables if config.encoder_rate != 1 else ()
@@ -125,6 +143,7 @@ def adam(
         learning_rate,
         encoder_variables=encoder,
         encoder_rate=config.encoder_rate,
+        late_variables=late_variables,
         clip_norm=config.clip_norm,
         weight_decay=config.weight_decay or None,
     )

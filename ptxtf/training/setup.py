@@ -93,12 +93,11 @@ def build(config: RunConfig, strategy: tf.distribute.Strategy, *, begun: bool) -
         # a begun run has its weights in the checkpoint, and need not find the first ones again
         network = dataclasses.replace(config.network, weights="none") if begun else config.network
         model = build_model(network, config.loss)
-        if network.freeze_epochs:
-            _check_strides(model, phases)
+        late = _late_variables(model, phases, steps_per_epoch) if network.freeze_epochs else None
         rate = schedules.learning_rate(config.optimizer, epochs=training.epochs, steps_per_epoch=steps_per_epoch)
         learner = steps.Learner(
             model=model,
-            optimizer=optimizers.adam(model, config.optimizer, rate, precision=network.precision),
+            optimizer=optimizers.adam(model, config.optimizer, rate, precision=network.precision, late_variables=late),
             loss=losses.of_run(config.loss),
             batch_size=inputs.batch_size,
             accumulate=config.optimizer.accumulate,
@@ -145,14 +144,23 @@ def freeze(run: Run, phase: Phase) -> None:
         models.freeze(run.learner.model, up_to_stride=phase.frozen)
 
 
-def _check_strides(model: keras.Model, phases: list[Phase]) -> None:
-    """Check that the encoder has what is to be frozen, and leave all of it trainable."""
+def _late_variables(model: keras.Model, phases: list[Phase], steps_per_epoch: int) -> dict[int, list[keras.Variable]]:
+    """Return what begins to learn with each phase, by the steps before it; leave all of the encoder trainable.
+
+    Raises:
+        InputError: the encoder has not what is to be frozen.
+    """
+    late: dict[int, list[keras.Variable]] = {}
+    known: set[int] = set()
     try:
         for phase in phases:
             models.freeze(model, up_to_stride=phase.frozen)
+            late[phase.first * steps_per_epoch] = [one for one in model.trainable_variables if id(one) not in known]
+            known |= set(map(id, model.trainable_variables))
         models.freeze(model, up_to_stride=0)
     except ValueError as error:
         raise InputError(f"expected fewer --freeze_epochs for this backbone: {error}") from None
+    return late
 
 
 def build_model(network: ModelConfig, loss: LossConfig) -> keras.Model:

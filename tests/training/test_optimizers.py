@@ -37,6 +37,23 @@ def test_with_a_rate_of_1_it_is_adam():
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+@pytest.mark.parametrize("loss_scale", [False, True])
+def test_what_begins_late_takes_the_steps_of_an_optimizer_that_begins_then(loss_scale):
+    early, late, alone = (keras.Variable([1.0, -3.0], name=name) for name in ("early", "late", "alone"))
+    optimizer, fresh = Adam(0.1, late_variables={3: [late]}), keras.optimizers.Adam(0.1)
+    if loss_scale:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1.0)
+    optimizer.build([early, late])
+    for step, gradient in enumerate(np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)):
+        given = tf.constant(gradient)
+        if step < 3:
+            optimizer.apply([given], [early])
+        else:
+            optimizer.apply([given, given], [early, late])
+            fresh.apply([given], [alone])
+            np.testing.assert_allclose(late, alone, rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_saved_model_goes_on_with_keras_adam(tmp_path):
     inputs = keras.Input((2,))
