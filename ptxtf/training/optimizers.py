@@ -72,6 +72,7 @@ class Adam(keras.optimizers.Adam):
         # Made once for all variables: a graph of them for each takes seconds to trace.
         self._scalars = {begin: self._scalars_from(begin) for begin in {0, *self._begins.values()}}
         super().apply(grads, trainable_variables)
+        self._scalars = {}  # a checkpoint would ask for what is in it
 
     def _scalars_from(self, begin: int) -> dict[str, tf.Tensor]:
         """Return what a step's fused operation takes besides a variable that began to learn after so many steps."""
