@@ -51,8 +51,9 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
 
     Returns:
         Dataset of {"image": uint8 [H, W, 1], bright = dense, "mask": uint8 [H, W, 1] of {0, 1}, "image_id": string,
-        "patient": string (keyed hash), "view_position": string, "spacing_mm": float32 [2], row and column spacing of
-        the original pixels (nan = unknown), "original_size": int32 [2], "positive": bool}.
+        "patient": string (keyed hash), "view_position": string, "sex": string, "age_years": float32 (nan = unknown),
+        "spacing_mm": float32 [2], row and column spacing of the original pixels (nan = unknown), "original_size": int32
+        [2], "positive": bool}.
 
     Raises:
         InputError: no record directory, another schema, an unknown split, or a missing shard.

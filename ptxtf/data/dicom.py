@@ -63,17 +63,21 @@ class Header:
         image_id: SOP instance UID; where there is none, the file's name without .dcm.
         patient_id: as stored; "" where there is none.
         view_position: "PA", "AP", ...; "" where there is none.
+        sex: "F", "M" or "O"; "" where there is none.
+        age_years: at most 90, which means 90 or more; None where there is none.
         spacing_mm: distance of pixel centres (down, along a row) in mm; None where the file does not say.
         pixel_aspect: a pixel's height over its width (PS3.3 C.7.6.3.1.7); 1.0 where the file does not say.
         frames: how many pictures the file holds.
     """
 
     image_id: str
-    patient_id: str
-    view_position: str
-    spacing_mm: tuple[float, float] | None
-    pixel_aspect: float
-    frames: int
+    patient_id: str = ""
+    view_position: str = ""
+    sex: str = ""
+    age_years: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    pixel_aspect: float = 1.0
+    frames: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,11 +221,8 @@ def find(directory: files.Name) -> list[files.Path]:
 def write_secondary_capture(
     path: files.Name,
     pixels: np.ndarray,
+    header: Header,
     *,
-    image_id: str,
-    patient_id: str,
-    view_position: str,
-    spacing_mm: tuple[float, float] | None,
     study_id: str,
     series_id: str,
 ) -> None:
@@ -232,10 +233,8 @@ def write_secondary_capture(
     Args:
         path: the file to write, whole or not at all; folders above it are made.
         pixels: uint8 [H, W] in 0..255, bright = dense.
-        image_id: SOP instance UID.
-        patient_id: patient id, at most 64 characters.
-        view_position: "PA", "AP", ...
-        spacing_mm: distance of pixel centres (down, along a row) in mm; None leaves it out.
+        header: what the file is to say; its frames and pixel_aspect do not matter. The age is written in years, without
+            the unit that DICOM wants, as SIIM-ACR has it.
         study_id: study instance UID.
         series_id: series instance UID.
 
@@ -243,20 +242,22 @@ def write_secondary_capture(
         ValueError: `pixels` is no uint8 [H, W], or an id is no UID.
 
     Example:
-        >>> write_secondary_capture("1.2.3.dcm", pixels, image_id="1.2.3", patient_id="7", view_position="PA",
-        ...                         spacing_mm=(0.143, 0.143), study_id="1.2.1", series_id="1.2.2")
+        >>> header = Header(image_id="1.2.3", patient_id="7", view_position="PA", spacing_mm=(0.143, 0.143))
+        >>> write_secondary_capture("1.2.3.dcm", pixels, header, study_id="1.2.1", series_id="1.2.2")
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise ValueError(f"pixels: expected uint8 [H, W]. Received: shape={pixels.shape}, dtype={pixels.dtype}")
-    for name, value in {"image_id": image_id, "study_id": study_id, "series_id": series_id}.items():
+    for name, value in {"image_id": header.image_id, "study_id": study_id, "series_id": series_id}.items():
         if not uid.UID(value, pydicom.config.IGNORE).is_valid:
             raise ValueError(f"{name}: expected a UID (PS3.5 section 9). Received: {name}={value!r}")
     dataset = _secondary_capture(pixels)
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid.UID(image_id)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid.UID(header.image_id)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid.UID(study_id), uid.UID(series_id)
-    dataset.PatientID, dataset.ViewPosition = patient_id, view_position
-    if spacing_mm is not None:
-        dataset.PixelSpacing = [format_number_as_ds(float(step)) for step in spacing_mm]
+    dataset.PatientID, dataset.ViewPosition, dataset.PatientSex = header.patient_id, header.view_position, header.sex
+    if header.age_years is not None:
+        dataset.add_new("PatientAge", "AS", f"{header.age_years:.0f}")
+    if header.spacing_mm is not None:
+        dataset.PixelSpacing = [format_number_as_ds(float(step)) for step in header.spacing_mm]
     content = io.BytesIO()
     dataset.save_as(content, enforce_file_format=True)
     files.write_bytes(path, content.getvalue())
@@ -372,6 +373,8 @@ def _header(parsed: _Parsed) -> dict[str, Any]:
         "image_id": dicom_header.text(parsed.elements, "SOPInstanceUID") or _name_without_ending(parsed.path),
         "patient_id": dicom_header.text(parsed.elements, "PatientID"),
         "view_position": dicom_header.view_position(parsed.elements),
+        "sex": dicom_header.sex(parsed.elements),
+        "age_years": dicom_header.age_years(parsed.elements),
         "spacing_mm": dicom_header.spacing_mm(parsed.elements),
         "pixel_aspect": dicom_header.pixel_aspect(parsed.elements),
         "frames": dicom_header.frames(parsed.elements),

@@ -21,9 +21,13 @@ MAX_PIXELS = 2**26
 """Pictures that claim to be larger than 8192 x 8192 are rejected before anything is allocated for them."""
 
 _SPACINGS_MM = (1e-3, 1e2)
+_AGE = re.compile(r"(\d{1,3})([DWMY]?)")
+_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1, "": 1}
+_OLDEST = 120  # NIH's headers have some of 400 years
+_OLD = 90  # from here on an age may tell who it is, and is stored as this
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")  # of value representation CS
 
-IDENTITY = ("SOPInstanceUID", "PatientID", "ViewPosition")
+IDENTITY = ("SOPInstanceUID", "PatientID", "ViewPosition", "PatientSex", "PatientAge")
 """The only elements ever taken that are not about pixels."""
 
 GEOMETRY = ("NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio")
@@ -86,6 +90,22 @@ def view_position(elements: Elements) -> str:
     """
     code = text(elements, "ViewPosition").strip()
     return code if _CODE.fullmatch(code) else ""
+
+
+def sex(elements: Elements) -> str:
+    """Return "F", "M" or "O" (PS3.3 C.7.1.1); "" where the header does not say."""
+    code = text(elements, "PatientSex").strip()
+    return code if code in ("F", "M", "O") else ""
+
+
+def age_years(elements: Elements) -> float | None:
+    """Return the age in years, at most 90, which means 90 or more; None where the header does not say.
+
+    "029Y", "006M", "010D" (PS3.5 6.2); a number alone, as in SIIM-ACR's files, counts years.
+    """
+    found = _AGE.fullmatch(text(elements, "PatientAge").strip())
+    years = int(found[1]) / _PER_YEAR[found[2]] if found else math.inf
+    return min(years, _OLD) if years <= _OLDEST else None
 
 
 def pixel_aspect(elements: Elements) -> float:

@@ -16,7 +16,7 @@ HEAD = 8192
 _FIRST_ELEMENT = 132
 _TRANSFER_SYNTAX = 0x00020010
 _NOT_EXPLICIT_LITTLE_ENDIAN = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
-_TEXT = {b"CS", b"DS", b"IS", b"LO", b"SH", b"UI"}
+_TEXT = {b"AS", b"CS", b"DS", b"IS", b"LO", b"SH", b"UI"}
 _NUMBERS = {b"US": "H", b"SS": "h"}
 
 

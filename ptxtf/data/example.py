@@ -21,9 +21,9 @@ def parse(
         full_mask: give the mask at the original size instead of the image's.
 
     Returns:
-        "image": uint8 [H, W, 1]; "mask": uint8 [H, W, 1] of {0, 1}; "image_id", "patient", "view_position": string;
-        "spacing_mm": float32 [2], row and column spacing of the original pixels, nan = unknown; "original_size": int32
-        [2]; "positive": bool.
+        "image": uint8 [H, W, 1]; "mask": uint8 [H, W, 1] of {0, 1}; "image_id", "patient", "view_position", "sex":
+        string; "age_years": float32, nan = unknown; "spacing_mm": float32 [2], row and column spacing of the original
+        pixels, nan = unknown; "original_size": int32 [2]; "positive": bool.
     """
     features = tf.io.parse_single_example(
         serialized,
@@ -37,6 +37,8 @@ def parse(
             "patient": tf.io.FixedLenFeature([], tf.string),
             "spacing_mm": tf.io.FixedLenFeature([2], tf.float32),
             "view_position": tf.io.FixedLenFeature([], tf.string),
+            "sex": tf.io.FixedLenFeature([], tf.string),
+            "age_years": tf.io.FixedLenFeature([], tf.float32),
         },
     )
     original_size = tf.cast(features["mask/shape"][:2], tf.int32)
@@ -62,6 +64,8 @@ def parse(
         "image_id": features["image_id"],
         "patient": features["patient"],
         "view_position": features["view_position"],
+        "sex": features["sex"],
+        "age_years": features["age_years"],
         "spacing_mm": features["spacing_mm"],
         "original_size": original_size,
         "positive": positive,

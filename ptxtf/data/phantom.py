@@ -177,6 +177,8 @@ class _Entry:
     series_id: str
     patient_id: str  # in the DICOM file, where it is unique per image as in SIIM-ACR
     nih_name: str  # patient_number.png: which images are of one patient
+    sex: str
+    age_years: int
 
     def path(self, directory: files.Path) -> files.Path:
         return directory / "dicom" / self.study_id / self.series_id / f"{self.image_id}.dcm"
@@ -264,6 +266,7 @@ def _entries(classes: Iterable[bool], nih_names: Iterable[str], *, seed: int, si
     entries = []
     for index, (positive, nih_name) in enumerate(zip(classes, nih_names, strict=True)):
         number = functools.partial(_number, _DRAWING, seed, index, bool(positive), size)
+        of_patient = functools.partial(_number, seed, nih_name.partition("_")[0])
         entries.append(
             _Entry(
                 seed=_number(seed, index) >> 64,
@@ -274,6 +277,8 @@ def _entries(classes: Iterable[bool], nih_names: Iterable[str], *, seed: int, si
                 series_id=f"2.25.{number('series')}",
                 patient_id=str(uuid.UUID(int=number("patient"))),
                 nih_name=nih_name,
+                sex="FM"[of_patient("sex") % 2],
+                age_years=16 + of_patient("age") % 75,
             )
         )
     return entries
@@ -295,10 +300,14 @@ def _write_image(entry: _Entry, directory: files.Path) -> list[str]:
         dicom.write_secondary_capture(
             path,
             phantom.pixels,
-            image_id=entry.image_id,
-            patient_id=entry.patient_id,
-            view_position=phantom.view_position,
-            spacing_mm=phantom.spacing_mm,
+            dicom.Header(
+                image_id=entry.image_id,
+                patient_id=entry.patient_id,
+                view_position=phantom.view_position,
+                sex=entry.sex,
+                age_years=entry.age_years,
+                spacing_mm=phantom.spacing_mm,
+            ),
             study_id=entry.study_id,
             series_id=entry.series_id,
         )

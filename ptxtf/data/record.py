@@ -14,6 +14,8 @@ A record is a tf.train.Example of these features:
 | patient       | bytes       | keyed hash of the patient                                                           |
 | spacing_mm    | float32 [2] | row and column spacing of the original pixels; nan: unknown                         |
 | view_position | bytes       | PA, AP, ... or empty                                                                |
+| sex           | bytes       | F, M, O or empty                                                                    |
+| age_years     | float32     | the patient's age in years, 90: 90 or more; nan: unknown                            |
 
 Names and forms are those of TensorFlow Datasets' Image, Tensor and Text features, so that it reads the records too
 (`ptxtf.data.tfds`). How image and mask become bytes stands in `ptxtf.data.source`.
@@ -27,7 +29,7 @@ import dataclasses
 import os
 import struct
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the records; a reader refuses any other."""
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of tf.train.Feature
@@ -46,6 +48,8 @@ class Record:
     patient: str
     spacing_mm: tuple[float, float]
     view_position: str
+    sex: str
+    age_years: float
 
 
 def image_feature(encoding: str) -> str:
@@ -73,6 +77,8 @@ def serialize(record: Record, *, encoding: str) -> bytes:
         "patient": _bytes(record.patient.encode()),
         "spacing_mm": _floats(*record.spacing_mm),
         "view_position": _bytes(record.view_position.encode()),
+        "sex": _bytes(record.sex.encode()),
+        "age_years": _floats(record.age_years),
     }
     entries = [
         part

@@ -96,6 +96,8 @@ def encode(job: Job) -> Encoded | str:
         patient=job.patient,
         spacing_mm=header.spacing_mm or (math.nan, math.nan),
         view_position=header.view_position,
+        sex=header.sex,
+        age_years=math.nan if header.age_years is None else header.age_years,
     )
     area_px = 0 if mask is None else int(np.count_nonzero(mask))
     return Encoded(
@@ -125,14 +127,7 @@ def _is_picture(path: files.Path) -> bool:
 
 
 def _picture_header(path: files.Path) -> dicom.Header:
-    return dicom.Header(
-        image_id=images.image_id(path),
-        patient_id="",
-        view_position="",
-        spacing_mm=None,
-        frames=1,
-        pixel_aspect=1.0,
-    )
+    return dicom.Header(image_id=images.image_id(path))
 
 
 def _encode_image(job: Job) -> tuple[dicom.Header, tuple[int, int], bytes, tuple[int, int]]:

@@ -3,8 +3,9 @@
     tfds.builder_from_directory("tfrecords").as_dataset(split="train")
 
 yields image uint8 [H, W, 1], mask uint8 [H, W, 1] of {0, 1} at the original size, positive, image_id, patient,
-spacing_mm, view_position. Written by hand, as the package is large and needed for nothing else: features.json and
-dataset_info.json are the JSON forms of its FeaturesDict and of its DatasetInfo protocol buffer (TFDS 4.9).
+spacing_mm, view_position, sex, age_years. Written by hand, as the package is large and needed for nothing else:
+features.json and dataset_info.json are the JSON forms of its FeaturesDict and of its DatasetInfo protocol buffer (TFDS
+4.9).
 """
 
 from typing import Any
@@ -35,6 +36,8 @@ def _features(encoding: str) -> dict[str, Any]:
         "patient": text,
         "spacing_mm": _tensor({"dimensions": ["2"]}, "float32", "none"),
         "view_position": text,
+        "sex": text,
+        "age_years": _tensor({}, "float32", "none", name="scalar.Scalar"),
     }
     return {
         "type": f"{_CLASSES}.features_dict.FeaturesDict",

@@ -30,6 +30,8 @@ def record(image_id, *, area_px=0, size=8, original_size=(8, 8), encoding="raw",
         patient="p",
         spacing_mm=(1.0, 1.0),
         view_position="PA",
+        sex="F",
+        age_years=29.0,
     )
     content = dataclasses.replace(content, **changes)
     return schema.serialize(content, encoding=encoding), content.positive

@@ -438,9 +438,12 @@ def test_no_identity_of_a_patient_gets_into_the_records(conversion, phantoms, tm
 def film(path, image_id="1.2.3", **changes):
     """Write a small film, changed by pydicom."""
     dicom.write_secondary_capture(
-        path, np.arange(64 * 64, dtype=np.uint8).reshape(64, 64), image_id=image_id, patient_id="7",
-        view_position="PA", spacing_mm=None, study_id="1.2", series_id="1.3",
-    )  # fmt: skip
+        path,
+        np.arange(64 * 64, dtype=np.uint8).reshape(64, 64),
+        dicom.Header(image_id=image_id, patient_id="7", view_position="PA"),
+        study_id="1.2",
+        series_id="1.3",
+    )
     made = pydicom.dcmread(path)
     with pydicom.config.disable_value_validation():
         for keyword, value in changes.items():

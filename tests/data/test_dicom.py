@@ -82,7 +82,8 @@ def write(tmp_path):
     def write(pixels, name="1.2.3.4.dcm", **facts):
         path = tmp_path / name
         facts = {"image_id": "1.2.3.4", "patient_id": "p7", "view_position": "PA", "spacing_mm": (0.143, 0.139)} | facts
-        dicom.write_secondary_capture(path, pixels, study_id="1.2.3.1", series_id="1.2.3.2", **facts)
+        ids = {name: facts.pop(name, uid) for name, uid in (("study_id", "1.2.3.1"), ("series_id", "1.2.3.2"))}
+        dicom.write_secondary_capture(path, pixels, dicom.Header(**facts), **ids)
         return path
 
     return write
@@ -529,11 +530,37 @@ def test_stream_of_another_size_is_refused(write, save):
 
 
 def test_header_and_radiograph_tell_the_same(write):
-    path = write(ramp())
+    path = write(ramp(), sex="F", age_years=29)
     header, radiograph = dicom.read_header(path), dicom.read(path)
-    facts = {"view_position": "PA", "spacing_mm": (0.143, 0.139), "pixel_aspect": 0.143 / 0.139, "frames": 1}
+    facts = {
+        "sex": "F",
+        "age_years": 29.0,
+        "view_position": "PA",
+        "spacing_mm": (0.143, 0.139),
+        "pixel_aspect": 0.143 / 0.139,
+        "frames": 1,
+    }
     assert header == dicom.Header(image_id="1.2.3.4", patient_id="p7", **facts)
     assert vars(header).items() <= vars(radiograph).items()
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("029Y", 29), ("29", 29), ("006M", 0.5), ("026W", 26 * 7 / 365.25), ("010D", 10 / 365.25), ("000Y", 0),
+        ("29Y", 29), ("090Y", 90), ("101Y", 90), ("120Y", 90), ("121Y", None), ("411", None), ("", None), ("Y", None),
+        ("-5", None),
+        ("029y", None), ("29 years", None),
+    ],
+)  # fmt: skip
+def test_ages(save, text, years):
+    made = dicom.read_header(save(dataset(np.zeros((2, 2), np.uint8), PatientAge=text)))
+    assert made.age_years == (years if years is None else pytest.approx(years))
+
+
+@pytest.mark.parametrize(("text", "sex"), [("F", "F"), ("M ", "M"), ("O", "O"), ("", ""), ("female", ""), ("f", "")])
+def test_sexes(save, text, sex):
+    assert dicom.read_header(save(dataset(np.zeros((2, 2), np.uint8), PatientSex=text))).sex == sex
 
 
 def test_a_file_that_says_nothing(save):
@@ -541,7 +568,15 @@ def test_a_file_that_says_nothing(save):
     made = pydicom.dcmread(path)
     del made.SOPInstanceUID
     made.save_as(path)
-    nothing = {"patient_id": "", "view_position": "", "spacing_mm": None, "pixel_aspect": 1.0, "frames": 1}
+    nothing = {
+        "patient_id": "",
+        "view_position": "",
+        "sex": "",
+        "age_years": None,
+        "spacing_mm": None,
+        "pixel_aspect": 1.0,
+        "frames": 1,
+    }
     expected = dicom.Header(image_id="chest 12", **nothing)
     assert dicom.read_header(path) == expected
     assert vars(expected).items() <= vars(dicom.read(path)).items()
@@ -849,10 +884,7 @@ def test_remote_folders():
     dicom.write_secondary_capture(
         f"{folder}/a/1.2.3.4.dcm",
         ramp(),
-        image_id="1.2.3.4",
-        patient_id="p7",
-        view_position="PA",
-        spacing_mm=(0.2, 0.1),
+        dicom.Header(image_id="1.2.3.4", spacing_mm=(0.2, 0.1)),
         study_id="1.2.3.1",
         series_id="1.2.3.2",
     )

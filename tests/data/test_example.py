@@ -21,6 +21,8 @@ def written(image: bytes, size, drawn, *, encoding="raw", **changes) -> bytes:
         "patient": "abc",
         "spacing_mm": (0.2, float("nan")),
         "view_position": "PA",
+        "sex": "M",
+        "age_years": 0.5,
     }
     return record.serialize(record.Record(**settings | changes), encoding=encoding)
 
@@ -34,6 +36,7 @@ def test_a_raw_record_comes_back_as_it_was(rng):
     assert case["image_id"].numpy() == b"2.25.1"
     assert case["patient"].numpy() == b"abc"
     assert case["view_position"].numpy() == b"PA"
+    assert (case["sex"].numpy(), case["age_years"].numpy()) == (b"M", 0.5)
     np.testing.assert_array_equal(case["spacing_mm"], np.float32([0.2, np.nan]))
     np.testing.assert_array_equal(case["original_size"], [41, 61])
     assert case["positive"]

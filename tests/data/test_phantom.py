@@ -293,6 +293,7 @@ def test_files_hold_the_phantoms_that_were_drawn(dataset):
     written = {path.stem: path for path in (dataset / "dicom").rglob("*.dcm")}
     entries = phantom._entries(*_plan(5), seed=5, size=SIZE)
     assert {entry.image_id for entry in entries} == set(written)
+    of_patient: dict[str, set] = {}
     for entry in entries:
         drawn = phantom.draw(entry.seed, positive=entry.positive, size=SIZE)
         texts = [text for image_id, text in rows if image_id == entry.image_id]
@@ -303,10 +304,13 @@ def test_files_hold_the_phantoms_that_were_drawn(dataset):
             assert masks == {component.tobytes() for component in drawn.components}
         read = pydicom.dcmread(written[entry.image_id])
         assert read.ViewPosition == drawn.view_position
+        of_patient.setdefault(entry.nih_name.split("_")[0], set()).add((read.PatientSex, read.PatientAge))
         np.testing.assert_allclose(np.array(read.PixelSpacing, float), drawn.spacing_mm, rtol=1e-6)
         error = np.abs(read.pixel_array.astype(int) - drawn.pixels)
         assert error.mean() < 3
         assert np.quantile(error, 0.999) < 24
+    assert all(len(found) == 1 for found in of_patient.values())  # whose images are all of one sex and age
+    assert {sex for ((sex, _),) in of_patient.values()} == {"F", "M"}
 
 
 def _plan(seed):

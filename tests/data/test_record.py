@@ -17,6 +17,8 @@ RECORD = record.Record(
     patient="00ff",
     spacing_mm=(0.168, math.nan),
     view_position="PA",
+    sex="F",
+    age_years=0.5,
 )
 
 
@@ -48,6 +50,8 @@ def test_a_record_is_a_tf_example(encoding, image):
         "patient": [b"00ff"],
         "spacing_mm": [0.168, math.nan],
         "view_position": [b"PA"],
+        "sex": [b"F"],
+        "age_years": [0.5],
     }
     check(record.serialize(RECORD, encoding=encoding), **values)
 
@@ -60,7 +64,7 @@ def test_the_table_names_every_feature():
 
 
 def test_empty_and_zero_values_are_written_as_tensorflow_writes_them():
-    content = record.Record(b"", (0, 1), b"", (127, 128), False, "", "", (0.0, -1.0), "")
+    content = record.Record(b"", (0, 1), b"", (127, 128), False, "", "", (0.0, -1.0), "", "", math.nan)
     check(
         record.serialize(content, encoding="raw"),
         **{
@@ -73,5 +77,7 @@ def test_empty_and_zero_values_are_written_as_tensorflow_writes_them():
             "patient": [b""],
             "spacing_mm": [0.0, -1.0],
             "view_position": [b""],
+            "sex": [b""],
+            "age_years": [math.nan],
         },
     )

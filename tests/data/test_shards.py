@@ -13,7 +13,7 @@ from ptxtf.errors import InputError
 def manifest(**changes) -> shards.Manifest:
     part = shards.Shard(name="train-00000-of-00001.tfrecord", images=3, positives=1, bytes=9, sha256="0")
     settings = {
-        "schema_version": 2,
+        "schema_version": 3,
         "image_size": 64,
         "encoding": "raw",
         "splits": {"train": (part,), "val": (part, part)},
@@ -70,10 +70,10 @@ def test_an_unknown_split_is_named_with_those_there_are():
     [
         (None, "dataset.json: expected a record directory made by tools.make_tfrecords. Received: no such file"),
         ("{", "dataset.json: expected JSON"),
-        ('{"schema_version": 99}', "expected schema_version 2; convert again .* Received: schema_version=99"),
-        ("[]", "expected schema_version 2"),
-        ('{"schema_version": 2, "splits": {}}', "expected the keys of a ptxtf data set"),
-        ('{"schema_version": 2}', "expected the keys of a ptxtf data set"),
+        ('{"schema_version": 99}', "expected schema_version 3; convert again .* Received: schema_version=99"),
+        ("[]", "expected schema_version 3"),
+        ('{"schema_version": 3, "splits": {}}', "expected the keys of a ptxtf data set"),
+        ('{"schema_version": 3}', "expected the keys of a ptxtf data set"),
     ],
 )
 def test_a_broken_manifest_is_one_clear_line(tmp_path, content, message):

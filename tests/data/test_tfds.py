@@ -42,9 +42,9 @@ def test_tfds_yields_image_mask_and_metadata(conversion, encoding, image_size, t
             assert difference.max() <= tolerance
             np.testing.assert_array_equal(case["mask"], mine["mask"])
             np.testing.assert_array_equal(case["spacing_mm"], mine["spacing_mm"])
-            assert [case[name] for name in ("patient", "view_position", "positive")] == [
-                mine[name] for name in ("patient", "view_position", "positive")
-            ]
+            assert case["age_years"] >= 16
+            same = ("patient", "view_position", "positive", "sex", "age_years")
+            assert [case[name] for name in same] == [mine[name] for name in same]
 
 
 def test_tfds_knows_splits_and_sizes(records):
@@ -80,6 +80,8 @@ def test_the_description_is_the_one_that_tfds_writes(conversion, encoding):
             "patient": features.Text(),
             "spacing_mm": features.Tensor(shape=(2,), dtype=np.float32),
             "view_position": features.Text(),
+            "sex": features.Text(),
+            "age_years": features.Scalar(np.float32),
         }
     )
     done = convert.convert(conversion(encoding=encoding))
