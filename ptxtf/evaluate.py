@@ -4,9 +4,10 @@ For example,
 
     python -m ptxtf.evaluate --run_dir=runs/demo --records_dir=tfrecords --output_dir=runs/demo/test
 
-OUTPUT_DIR gets scores.json, images.csv (one row per image) and report.html (scores with intervals, pictures). What
-predicting nothing would score is printed beside the result, and what made the masks. Research software, no medical
-device.
+OUTPUT_DIR gets scores.json, images.csv (a row per image), predictions.csv (the masks, run-length coded), report.html
+(scores with intervals, curves, pictures) and report.md. What predicting nothing would score stands beside the result,
+and what made the masks. Where the run has learnt from these images or their patients, it is said. Research software,
+no medical device.
 """
 
 from ptxtf import flags
@@ -16,17 +17,26 @@ from ptxtf.config import EvaluateConfig, MaskConfig
 def main(config: EvaluateConfig, mask_config: MaskConfig) -> None:
     """Evaluate and print the scores beside the baseline."""
     from ptxtf import devices
+    from ptxtf.evaluation.conventions import CONVENTIONS
     from ptxtf.evaluation.evaluate import evaluate
 
     done = evaluate(config, mask_config, parts=devices.one_core_per_operation(config.batch_size))
+    if not done:
+        print(f"{config.output_dir}: part {config.part} is done; others are still to come")
+        return
     summary = done.summary
-    print(f"{config.split}: {summary['images']} images, {summary['positives']} with pneumothorax")
-    print(f"masks by {done.rule}")
     print(
-        f"Dice {summary['dice'].value:.4f} (empty-empty = 1; predicting nothing scores {summary['all_empty_dice']:.4f})"
+        f"{config.split}: {summary.images} images of {summary.patients} patients, {summary.positives} with pneumothorax"
     )
-    for name in ("positive_dice", "positive_iou", "sensitivity", "specificity"):
-        print(f"{name.replace('_', ' ')} {summary[name]}")
+    print(f"masks by {done.rule}")
+    for name, dice, iou in zip(summary.dice, summary.dice.values(), summary.iou.values(), strict=True):
+        print(f"{CONVENTIONS[name]}: Dice {dice}, IoU {iou}; predicting nothing: Dice {dice.all_empty:.5f}")
+    for name, score in summary.presence.items():
+        print(f"{name} {score}")
+    for name, difference in done.difference.items():
+        print(f"Dice less that of {config.against}, {CONVENTIONS[name]}: {difference}")
+    for note in done.notes:
+        print(note)
     print(done.directory / "report.html")
 
 

@@ -1,7 +1,7 @@
 """Arrays -> pictures that a person looks at: overlays, contact sheets, curves.
 
 Flows in: uint8 images 0..255 and masks of {0, 1}, [H, W]. Flows out: uint8 RGB [H, W, 3], or PNG bytes. Truth is drawn
-in blue, the model's mask in orange: a pair that colour-blind readers tell apart, on grey.
+in blue, the model's mask in orange, another model's in purple: colours that colour-blind readers tell apart, on grey.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import numpy as np
 
 TRUTH = (86, 180, 233)
 PREDICTED = (230, 159, 0)
+OTHER = (204, 121, 167)
 
 _PAPER, _INK, _FAINT = (18, 18, 20), (235, 235, 235), (150, 150, 155)
 _MARGIN, _GAP = 32, 16
@@ -92,6 +93,24 @@ def overlay(
     return canvas
 
 
+def outline_layer(mask: np.ndarray, shape: tuple[int, ...], colour: tuple[int, int, int]) -> np.ndarray:
+    """Return the outline of a mask, lightly filled, to be laid over a picture.
+
+    Args:
+        mask: [H, W] of {0, 1}.
+        shape: height and width of the picture in pixels.
+        colour: of the outline.
+
+    Returns:
+        uint8 RGBA [*shape, 4].
+    """
+    filled = cv2.resize(mask.astype(np.uint8) * 64, shape[1::-1], interpolation=cv2.INTER_AREA)
+    line = np.zeros((*shape[:2], 3), np.uint8)
+    _outline(line, mask, (255, 255, 255), max(1, round(shape[0] / 300)))
+    alpha = np.maximum(filled, line[..., 0])
+    return np.dstack([np.full((*shape[:2], 3), colour, np.uint8), alpha])
+
+
 def sheet(pictures: Sequence[np.ndarray], *, columns: int, gap: int = 6) -> np.ndarray:
     """Return RGB pictures [H, W, 3] of one size side by side, row by row, on black."""
     height, width = pictures[0].shape[:2]
@@ -155,8 +174,9 @@ def enlarge(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """Return uint8 [H, W] or RGB [H, W, 3] as PNG."""
-    ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    """Return uint8 [H, W], RGB [H, W, 3] or RGBA [H, W, 4] as PNG."""
+    codes = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, codes[picture.shape[2]])
     return cv2.imencode(".png", ordered)[1].tobytes()
 
 

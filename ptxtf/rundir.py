@@ -5,12 +5,17 @@ In it stand
     run.flags          every effective setting, as a flag file
     model.keras        the final model: the weights of the lowest validation loss, or without validation the last; or
                        what --keep, --average and --ema make of it
+    trained_on.csv     the images that it has learnt from, and their patients, as the records name them
     rule.json          what makes masks of its probabilities, as chosen on the validation split
     history.csv        one row per epoch; curves.png draws it
     checkpoints/       weights, optimizer and averages after each epoch (the last two)
     epochs/            the weights of the epochs that the final model is made of, as far as they are known
     tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
+
+import csv
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ptxtf import config, files, flags
 from ptxtf.config import RunConfig
@@ -19,6 +24,7 @@ from ptxtf.errors import InputError
 FLAGS = "run.flags"
 MODEL = "model.keras"
 RULE = "rule.json"
+TRAINED_ON = "trained_on.csv"
 HISTORY = "history.csv"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
@@ -62,6 +68,35 @@ def read_flags(run_dir: files.Name) -> RunConfig:
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
     stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
     return RunConfig(*stages)
+
+
+class Used(NamedTuple):
+    """An image that a run has learnt from: "train", or "val" where epochs and the rule were chosen by it."""
+
+    image_id: str
+    patient: str
+    used: str
+
+
+def write_trained_on(run_dir: files.Path, images: Iterable[Used]) -> None:
+    """Write trained_on.csv."""
+    files.write_csv(run_dir / TRAINED_ON, Used._fields, images)
+
+
+def read_trained_on(run_dir: files.Path) -> list[Used] | None:
+    """Return what trained_on.csv holds; None where a run has none.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    path = run_dir / TRAINED_ON
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [Used(**row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected columns {', '.join(Used._fields)}. Received: {error}") from None
 
 
 def check_same(run_dir: files.Path, new: RunConfig) -> None:

@@ -1,6 +1,7 @@
 """Settings of what a trained run is used for."""
 
 import dataclasses
+import re
 
 from ptxtf.config.fields import check, check_fields, check_not_negative, check_positive, check_seed, setting
 
@@ -51,18 +52,37 @@ class EvaluateConfig:
 
     run_dir: str = setting("folder that ptxtf.train wrote")
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
-    output_dir: str = setting("folder for scores.json, images.csv and report.html")
+    output_dir: str = setting("folder for scores.json, images.csv, predictions.csv, report.html and report.md")
     split: str = setting("split to score; several: val+test", "test")
     batch_size: int = setting("images per step", 8)
     bootstrap: int = setting("resamples (by patient) behind each 95 % interval", 1000)
     gallery: int = setting("cases drawn in the report", 12)
+    spacing_factor: float = setting(
+        "what the pixel spacing that files state is multiplied by: SIIM-ACR's is that of originals some 2.5 times as "
+        "large (2500 of 1024 pixels); 0: by 1, but a spacing that makes a film narrower than 20 cm counts as unknown, "
+        "so that lengths are in pixels",
+        0.0,
+    )
+    against: str = setting(
+        "folder that ptxtf.evaluate wrote of another run for the same images: the difference, with its p-value, and "
+        "the other's masks beside; empty: none",
+        "",
+    )
+    part: str = setting(
+        "2/4: score the second of four parts of the images, for several processes or machines with one OUTPUT_DIR; the "
+        "one that finishes last writes the report; empty: all of them",
+        "",
+    )
     seed: int = setting("seed of the bootstrap", 0)
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
-        check_not_negative(gallery=self.gallery)
+        check_not_negative(gallery=self.gallery, spacing_factor=self.spacing_factor)
         check_seed(self.seed)
+        found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", self.part)
+        is_part = found and 1 <= int(found[1]) <= int(found[2])
+        check(not self.part or bool(is_part), "part as 2/4, the second of four", part=self.part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,22 @@ def examples(directory: files.Name, split: str, *, full_mask: bool = False, imag
     return parsed.apply(tf.data.experimental.assert_cardinality(manifest.images(split)))
 
 
+def names(directory: files.Name, split: str) -> list[tuple[str, str]]:
+    """Return image id and patient of each of a split's examples, in their order, without decoding any.
+
+    Raises:
+        InputError: as `examples`; a damaged shard.
+    """
+    serialized = _records(directory, shards.read_manifest(directory), split).batch(256)
+    named = serialized.map(as_it_is(example.names), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    with readable(directory):
+        return [
+            (image_id.decode(errors="backslashreplace"), patient.decode())
+            for image_ids, patients in named.as_numpy_iterator()
+            for image_id, patient in zip(image_ids, patients, strict=True)
+        ]
+
+
 def _records(directory: files.Name, manifest: shards.Manifest, split: str) -> tf.data.Dataset:
     """Read one split's records, each a string scalar, in the same order each time.
 

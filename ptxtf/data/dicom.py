@@ -255,7 +255,9 @@ def write_secondary_capture(
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid.UID(study_id), uid.UID(series_id)
     dataset.PatientID, dataset.ViewPosition, dataset.PatientSex = header.patient_id, header.view_position, header.sex
     if header.age_years is not None:
-        dataset.add_new("PatientAge", "AS", f"{header.age_years:.0f}")
+        years = f"{header.age_years:.0f}"
+        element = pydicom.DataElement("PatientAge", "AS", years, validation_mode=pydicom.config.IGNORE)
+        dataset[element.tag] = element
     if header.spacing_mm is not None:
         dataset.PixelSpacing = [format_number_as_ds(float(step)) for step in header.spacing_mm]
     content = io.BytesIO()

@@ -78,6 +78,14 @@ def is_positive(serialized: tf.Tensor) -> tf.Tensor:
     return features["positive"] > 0
 
 
+def names(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return image ids and patients of records (string [N]), string [N] each, and decode nothing for it."""
+    features = tf.io.parse_example(
+        serialized, {name: tf.io.FixedLenFeature([], tf.string) for name in ("image_id", "patient")}
+    )
+    return features["image_id"], features["patient"]
+
+
 def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """Resize as every radiograph is resized: area averaging where both sides shrink, else bilinear.
 

@@ -1,33 +1,42 @@
-"""A trained run and a split -> scores.json, images.csv and report.html: what `ptxtf.evaluate` does."""
+"""A trained run and a split -> its scores, rows, masks and report: what `ptxtf.evaluate` does.
+
+    examples ─► Predictor ─► masks ─► a row, bins and a run-length mask of each image ─► merged ─► summary ─► report
+
+Each image is scored by itself, and all that follows is made of those results in the split's order: it is the same
+however images were batched or divided among processes.
+"""
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import files, pictures
+from ptxtf import files
 from ptxtf.config import EvaluateConfig, MaskConfig
+from ptxtf.data import rle
 from ptxtf.data.dataset import readable
-from ptxtf.evaluation import report, scores
+from ptxtf.errors import InputError
+from ptxtf.evaluation import calibration, gallery, notes, report, scores
+from ptxtf.evaluation import rows as image_rows
+from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Other
 from ptxtf.inference import cases, choice, masks
 from ptxtf.inference.predictor import Predictor
 
-_PICTURE_SIZE = 420
+_PART = "part-{}-of-{}.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` wrote, the summary of `scores.summarize`, and the rule that made the masks."""
+class _Scored:
+    """What is kept of one image: its row, its pixels' calibration, and its mask as run-length text."""
 
-    directory: files.Path
-    summary: Mapping[str, Any]
-    rule: masks.Rule
+    row: image_rows.Row
+    bins: calibration.Bins
+    mask: str
 
 
-def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1) -> Evaluation:
+def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1) -> Evaluation | None:
     """Score a run on a split at the original size, and write the report.
 
     Args:
@@ -35,103 +44,124 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1)
         mask_config: from probabilities to masks, as `choice.complete` completes it.
         parts: of a batch that are computed at the same time, see `Predictor.load`.
 
+    Returns:
+        What was found; None where `config.part` asked for a part of the images, and others are still to come.
+
     Raises:
-        InputError: no finished run, no records, an unknown or empty split, a damaged rule.json.
+        InputError: no finished run, no records, an unknown or empty split, a damaged rule.json; a model that takes
+            other images; parts that were scored with other settings; another evaluation of other images.
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
+    other = Other.read(files.path(config.against)) if config.against else None
     predictor = Predictor.load(config.run_dir, parts=parts)
     rule = choice.complete(mask_config, config.run_dir)
     dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
+    number, count = _part(config)
+    own = dataset.shard(count, number - 1).apply(
+        tf.data.experimental.assert_cardinality(len(range(number - 1, int(dataset.cardinality()), count)))
+    )
     with readable(config.records_dir):
-        rows = _score(predictor, dataset, config, rule)
-    summary = scores.summarize(rows, resamples=config.bootstrap, seed=config.seed)
-    gallery = _draw_gallery(predictor, dataset, choose_gallery(rows, config.gallery), rule)
-    settings = dataclasses.asdict(config)
-    content = {"summary": _plain(summary), "settings": settings, "rule": dataclasses.asdict(rule)}
-    _write_rows(directory / "images.csv", rows)
-    files.write_json(directory / "scores.json", content)
-    files.write_text(directory / "report.html", report.page(summary, rows, gallery, settings, rule))
-    return Evaluation(directory, summary, rule)
+        scored = list(_score(predictor, own, config, rule))
+    if count > 1:
+        key = _key(config, rule)
+        _write_part(directory / _PART.format(number, count), scored, key)
+        found = _read_parts(directory, count, key)
+        if found is None:
+            return None
+        scored = found
+    return _conclude(directory, scored, dataset, config, rule, other)
+
+
+def _conclude(
+    directory: files.Path,
+    scored: Sequence[_Scored],
+    dataset: tf.data.Dataset,
+    config: EvaluateConfig,
+    rule: masks.Rule,
+    other: Other | None,
+) -> Evaluation:
+    """Write what follows from all images."""
+    rows = [one.row for one in scored]
+    encoded = {one.row.image_id: one.mask for one in scored}
+    found = Evaluation(
+        directory=directory,
+        rows=rows,
+        summary=scores.summarize(rows, resamples=config.bootstrap, seed=config.seed),
+        pixels=calibration.merge([one.bins for one in scored]),
+        presence=calibration.bins(np.array([row.presence for row in rows]), np.array([row.positive for row in rows])),
+        rule=rule,
+        notes=notes.of(rows, config, rule),
+        difference=other.differences(rows, config) if other else {},
+        settings=config,
+    )
+    chosen = gallery.choose(rows, config.gallery)
+    with readable(config.records_dir):
+        figures = gallery.draw(dataset, chosen, encoded, other.masks if other else {})
+    image_rows.write(directory / IMAGES, rows)
+    files.write_csv(directory / PREDICTIONS, ["ImageId", "EncodedPixels"], encoded.items())
+    files.write_text(directory / "report.md", report.markdown(found))
+    files.write_text(directory / "report.html", report.page(found, figures))
+    files.write_json(directory / SCORES, found.as_json())
+    return found
 
 
 def _score(
     predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
-) -> list[scores.ImageScore]:
-    return [
-        scores.score(
-            case["mask"],
-            masks.decide(probabilities, rule),
-            image_id=case["image_id"],
-            patient=case["patient"],
-            probability=round(float(probabilities.max()), 6),
+) -> Iterator[_Scored]:
+    for case, probabilities in cases.predict(predictor, dataset, batch_size=config.batch_size, title="scoring"):
+        predicted_mask = masks.decide(probabilities, rule)
+        presence = image_rows.presence(probabilities, min_area_px=rule.min_area_px)
+        yield _Scored(
+            row=image_rows.score(case, predicted_mask, presence=presence, spacing_factor=config.spacing_factor),
+            bins=calibration.bins(probabilities, case["mask"]),
+            mask=rle.encode(predicted_mask),
         )
-        for case, probabilities in cases.predict(predictor, dataset, batch_size=config.batch_size, title="scoring")
-    ]
 
 
-def choose_gallery(rows: Sequence[scores.ImageScore], count: int) -> list[tuple[scores.ImageScore, str]]:
-    """Choose cases worth a look: worst, middle and best positives in equal parts, and the largest false alarms.
+def _part(config: EvaluateConfig) -> tuple[int, int]:
+    """Return which part of how many is to be scored, counted from 1."""
+    number, _, count = (config.part or "1/1").partition("/")
+    return int(number), int(count)
 
-    Returns:
-        Up to `count` (row, why it was chosen), each row once.
+
+def _key(config: EvaluateConfig, rule: masks.Rule) -> str:
+    """Return what all parts of an evaluation have in common."""
+    shared = ("run_dir", "records_dir", "split", "spacing_factor")
+    return json.dumps([{name: getattr(config, name) for name in shared}, dataclasses.asdict(rule)])
+
+
+def _write_part(path: files.Path, scored: Sequence[_Scored], key: str) -> None:
+    bins = [[values.tolist() for values in vars(one.bins).values()] for one in scored]
+    images = [[dataclasses.asdict(one.row), kept, one.mask] for one, kept in zip(scored, bins, strict=True)]
+    files.write_json(path, {"key": key, "images": images})
+
+
+def _read_parts(directory: files.Path, count: int, key: str) -> list[_Scored] | None:
+    """Return what all parts hold, in the split's order; None where some are missing.
+
+    Raises:
+        InputError: one was scored with other settings, or is damaged.
     """
-    positives = sorted((row for row in rows if row.positive), key=lambda row: row.dice)
-    alarms = sorted(
-        (row for row in rows if not row.positive and row.predicted_area_px), key=lambda row: -row.predicted_area_px
-    )
-    part = math.ceil(count / 4)
-    middle = max(0, (len(positives) - part) // 2)
-    candidates = [
-        *((row, "missed" if not row.predicted_area_px else "worst") for row in positives[:part]),
-        *((row, "middle") for row in positives[middle : middle + part]),
-        *((row, "best") for row in positives[::-1][:part]),
-        *((row, "false alarm") for row in alarms[:part]),
-    ]
-    chosen: dict[str, tuple[scores.ImageScore, str]] = {}
-    for row, why in candidates:
-        chosen.setdefault(row.image_id, (row, why))
-    return list(chosen.values())[:count]
-
-
-def _draw_gallery(
-    predictor: Predictor,
-    dataset: tf.data.Dataset,
-    chosen: Sequence[tuple[scores.ImageScore, str]],
-    rule: masks.Rule,
-) -> list[report.Figure]:
-    """Predict the chosen cases once more and draw them, in the order chosen."""
-    if not chosen:
-        return []
-    ids = tf.constant([row.image_id for row, _ in chosen])
-    few = dataset.filter(lambda case: tf.reduce_any(case["image_id"] == ids))
-    few = few.apply(tf.data.experimental.assert_cardinality(len(chosen)))
-    drawn = {
-        case["image_id"]: _draw(case, masks.decide(probabilities, rule))
-        for case, probabilities in cases.predict(predictor, few, batch_size=len(chosen), title="drawing")
-    }
-    return [report.Figure(png=drawn[row.image_id], row=row, why=why) for row, why in chosen]
-
-
-def _draw(case: cases.Case, predicted_mask: np.ndarray) -> bytes:
-    """Return a PNG of the radiograph, with truth and prediction drawn at the picture's size."""
-    image = pictures.enlarge(case["image"][..., 0], predicted_mask.shape)
-    return pictures.png(
-        pictures.shrink(pictures.overlay(image, mask=case["mask"], predicted_mask=predicted_mask), _PICTURE_SIZE)
-    )
-
-
-def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a summary as JSON can hold it: nan, which JSON lacks, becomes null."""
-    return {
-        name: {key: None if math.isnan(number) else number for key, number in dataclasses.asdict(value).items()}
-        if isinstance(value, scores.Mean)
-        else value
-        for name, value in summary.items()
-    }
-
-
-def _write_rows(path: files.Path, rows: Sequence[scores.ImageScore]) -> None:
-    files.write_csv(
-        path, [field.name for field in dataclasses.fields(scores.ImageScore)], map(dataclasses.astuple, rows)
-    )
+    parts = []
+    for number in range(1, count + 1):
+        path = directory / _PART.format(number, count)
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["key"] != key:
+                raise InputError(
+                    f"{path}: expected a part that was scored with the same settings; delete what is of another "
+                    f"evaluation. Received: {content['key']}"
+                )
+            parts.append(
+                [
+                    _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask)
+                    for row, bins, mask in content["images"]
+                ]
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: expected a part of an evaluation. Received: {error}") from None
+    longest = max(map(len, parts))
+    return [part[index] for index in range(longest) for part in parts if index < len(part)]

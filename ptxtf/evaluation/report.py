@@ -1,128 +1,239 @@
-"""Scores, rows and overlay pictures -> report.html: one page that needs nothing but a browser.
+"""Evaluation and pictures -> report.html, one page that needs nothing but a browser, and report.md.
 
-Pictures are inside the page as PNG, styles too; there is no script. Every text that came from outside is escaped.
+Pictures, charts, style and script are inside the page, and nothing else is loaded: a policy in its head forbids it.
+Every text that came from outside is escaped.
 """
 
 import base64
-import dataclasses
 import html
+import importlib.resources
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ptxtf.evaluation.scores import ImageScore, Mean
-from ptxtf.inference.masks import Rule
+import numpy as np
 
-_NAMES = {
-    "dice": "Dice, all images (empty-empty = 1, as on Kaggle and in the study)",
-    "iou": "IoU, all images (empty-empty = 1)",
-    "positive_dice": "Dice, images with pneumothorax",
-    "positive_iou": "IoU, images with pneumothorax",
-    "sensitivity": "Sensitivity by image",
-    "specificity": "Specificity by image",
-}
+from ptxtf import files, rundir
+from ptxtf.evaluation import calibration, charts, presence, strata, tables
+from ptxtf.evaluation.gallery import Figure
+from ptxtf.evaluation.ratios import Score
+from ptxtf.evaluation.results import Evaluation
+from ptxtf.evaluation.tables import Table
+from ptxtf.training import history
 
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #8884; }
-td.number, th.number { text-align: right; }
-.note { color: #888; } .truth { color: #3d9bd1; } .predicted { color: #c98700; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem; }
-figure { margin: 0; } figure img { width: 100%; border-radius: 4px; display: block; }
-figcaption { font-size: .85rem; overflow-wrap: anywhere; }
-.scroll { max-height: 32rem; overflow: auto; font-size: .85rem; }
-"""
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_DISCLAIMER = "Research software, no medical device. Do not use it to decide about a patient."
 
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One picture of the gallery: PNG bytes, the case's scores, and why it was chosen."""
+def page(evaluation: Evaluation, figures: Sequence[Figure]) -> str:
+    """Return report.html."""
+    return document(
+        _title(evaluation),
+        f"""
+<p>{_text(_subject(evaluation))}</p>
+<p class="note">{_DISCLAIMER}</p>
+{_warnings(evaluation.notes)}
+<h2>Summary</h2>
+<div class="cards">{"".join(_cards(evaluation))}</div>
+<h2>Cases</h2>
+{_gallery(figures)}
+<h2>Curves</h2>
+<div class="charts">{"".join(_charts(evaluation))}</div>
+<h2>Scores</h2>
+{"".join(map(table, tables.of(evaluation)))}
+{table(tables.of_images(evaluation.rows))}
+""",
+    )
 
-    png: bytes
-    row: ImageScore
-    why: str
 
-
-def page(
-    summary: Mapping[str, Any],
-    rows: Sequence[ImageScore],
-    gallery: Sequence[Figure],
-    settings: Mapping[str, Any],
-    rule: Rule,
-) -> str:
-    """Return the page.
-
-    Args:
-        summary: of `scores.summarize`.
-        rows: one per image.
-        gallery: pictures to show.
-        settings: of `ptxtf.config.EvaluateConfig`.
-        rule: that made the masks.
-    """
+def document(title: str, body: str) -> str:
+    """Return a whole page, with the style and the script of all reports."""
+    style, script = (
+        importlib.resources.files("ptxtf.evaluation").joinpath(name).read_text("utf-8")
+        for name in ("page.css", "page.js")
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>ptxtf: {_text(settings["run_dir"])} on {_text(settings["split"])}</title><style>{_STYLE}</style></head><body>
-<h1>Pneumothorax segmentation: {_text(settings["run_dir"])}</h1>
-<p>Split <b>{_text(settings["split"])}</b> of {_text(settings["records_dir"])}: {summary["images"]} radiographs,
-{summary["positives"]} with pneumothorax. Scored at the original size, masks by
-{_text(rule)}. <span class="note">Research software, no medical device.</span></p>
-<h2>Scores</h2>
-{_score_table(summary)}
-<p class="note">Predicting no pneumothorax at all would score a Dice of {summary["all_empty_dice"]:.4f} over all images.
-Intervals: 95 %, bootstrap over patients.</p>
-<h2>Cases</h2>
-<p><span class="truth">Truth blue</span>, <span class="predicted">prediction orange</span>.</p>
-<div class="gallery">{"".join(map(_figure, gallery))}</div>
-<h2>All images</h2>
-<div class="scroll">{_row_table(rows)}</div>
-</body></html>
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{_text(title)}</title><style>{style}</style></head><body>
+<h1>{_text(title)}</h1>{body}
+<script>{script}</script></body></html>
 """
 
 
-def _score_table(summary: Mapping[str, Any]) -> str:
-    lines = [
-        f'<tr><td>{label}</td><td class="number">{_number(summary[name].value)}</td>'
-        f'<td class="number">{_interval(summary[name])}</td></tr>'
-        for name, label in _NAMES.items()
+def table(of: Table) -> str:
+    """Return a table whose rows can be sorted by each column."""
+    kinds = ["text" if index < of.texts else "number" for index in range(len(of.columns))]
+    head = "".join(
+        f'<th class="{kind}" scope="col"><button type="button">{_text(name)}</button></th>'
+        for name, kind in zip(of.columns, kinds, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{kind}">{_text(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in of.rows
+    )
+    note = f'<p class="note">{_text(of.note)}</p>' if of.note else ""
+    return (
+        f'<h3>{_text(of.title)}</h3><div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>{note}"
+    )
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """Return report.md."""
+    notes = [f"- **{note}**" for note in evaluation.notes]
+    lines = [f"# {_title(evaluation)}", "", _subject(evaluation), "", _DISCLAIMER, "", *notes]
+    return "\n".join(lines) + "\n" + "".join(map(markdown_table, tables.of(evaluation)))
+
+
+def markdown_table(of: Table) -> str:
+    """Return a table in Markdown, below its title."""
+    rules = ["---" if index < of.texts else "---:" for index in range(len(of.columns))]
+    rows = [list(of.columns), rules, *map(list, of.rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(["", f"## {of.title}", "", *lines, *(["", of.note] if of.note else []), ""])
+
+
+def _title(evaluation: Evaluation) -> str:
+    return f"Pneumothorax segmentation: {evaluation.settings.run_dir}"
+
+
+def _subject(evaluation: Evaluation) -> str:
+    summary, settings = evaluation.summary, evaluation.settings
+    return (
+        f"Split {settings.split} of {settings.records_dir}: {summary.images} radiographs of {summary.patients} "
+        f"patients, {summary.positives} with pneumothorax. Scored at the original size, masks by {evaluation.rule}. "
+        "Intervals: 95 %, by bootstrap over patients."
+    )
+
+
+def _warnings(notes: Sequence[str]) -> str:
+    return "".join(f'<p class="warning">{_text(note)}</p>' for note in notes)
+
+
+def _cards(evaluation: Evaluation) -> list[str]:
+    summary = evaluation.summary
+    return [
+        _card("Dice, images with pneumothorax", summary.dice["positives"]),
+        _card("Dice, all images", summary.dice["all"], f"predicting nothing: {summary.dice['all'].all_empty:.5f}"),
+        _card("Sensitivity by image", summary.presence["sensitivity"]),
+        _card("Specificity by image", summary.presence["specificity"]),
+        _card("AUC by image", summary.presence["AUC"]),
     ]
-    head = '<tr><th>Score</th><th class="number">mean</th><th class="number">95 % interval</th></tr>'
-    return f"<table>{head}{''.join(lines)}</table>"
+
+
+def _card(label: str, score: Score, note: str = "") -> str:
+    value = "n/a" if math.isnan(score.value) else f"{score.value:.4f}"
+    interval = "" if math.isnan(score.low) else f"{score.low:.3f} … {score.high:.3f}"
+    faint = " · ".join(part for part in (interval, note) if part)
+    return f'<div class="card">{_text(label)}<b>{value}</b><span class="note">{_text(faint)}</span></div>'
+
+
+def _gallery(figures: Sequence[Figure]) -> str:
+    if not figures:
+        return (
+            '<p class="note">No case is shown.</p><div class="gallery"></div><input id="opacity" type="range" hidden>'
+        )
+    layers = [("truth", "truth"), ("predicted", "prediction")]
+    if any(figure.other is not None for figure in figures):
+        layers.append(("other", "the other run's prediction"))
+    boxes = "".join(
+        f'<label class="{name}"><input type="checkbox" value="{name}" checked> {label}</label>'
+        for name, label in layers
+    )
+    return (
+        '<div class="controls"><label>Outlines <input id="opacity" type="range" min="0" max="100" value="100" '
+        f'aria-label="opacity of the outlines"></label>{boxes}</div>'
+        f'<div class="gallery">{"".join(map(_figure, figures))}</div>'
+    )
 
 
 def _figure(figure: Figure) -> str:
-    encoded = base64.b64encode(figure.png).decode()
     row = figure.row
+    layers = [("truth", figure.truth), ("predicted", figure.predicted)]
+    if figure.other is not None:
+        layers.append(("other", figure.other))
+    images = "".join(f'<img class="layer {name}" src="{_source(content)}" alt="">' for name, content in layers)
     return (
-        f'<figure><img src="data:image/png;base64,{encoded}" alt="radiograph {_text(row.image_id)} with outlines">'
-        f"<figcaption><b>{_text(figure.why)}</b>, Dice {_number(row.dice)}<br>{_text(row.image_id)}</figcaption>"
-        "</figure>"
+        f'<figure><span class="film"><img src="{_source(figure.image)}" alt="radiograph {_text(row.image_id)}">'
+        f"{images}</span><figcaption><b>{_text(figure.why)}</b>, Dice {row.dice:.4f}<br>{_text(row.image_id)}"
+        "</figcaption></figure>"
     )
 
 
-def _row_table(rows: Sequence[ImageScore]) -> str:
-    lines = [
-        f"<tr><td>{_text(row.image_id)}</td><td>{'yes' if row.positive else 'no'}</td>"
-        f'<td class="number">{row.area_px}</td><td class="number">{row.predicted_area_px}</td>'
-        f'<td class="number">{row.probability:.3f}</td><td class="number">{_number(row.dice)}</td>'
-        f'<td class="number">{_number(row.iou)}</td></tr>'
-        for row in sorted(rows, key=lambda row: row.dice)
+def _source(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _charts(evaluation: Evaluation) -> list[str]:
+    return [
+        *_history(evaluation),
+        _roc(evaluation),
+        _by_size(evaluation),
+        _reliability("Calibration of pixels", evaluation.pixels),
+        _reliability("Calibration by image", evaluation.presence),
     ]
-    head = (
-        '<tr><th>image</th><th>pneumothorax</th><th class="number">area (px)</th><th class="number">predicted (px)</th>'
-        '<th class="number">probability</th><th class="number">Dice</th><th class="number">IoU</th></tr>'
+
+
+def _history(evaluation: Evaluation) -> list[str]:
+    """Return the curves of the training, if its history is there."""
+    run_dir = files.path(evaluation.settings.run_dir)
+    rows = history.read(run_dir) if (run_dir / rundir.HISTORY).is_file() else []
+    if not rows:
+        return []
+    epochs = charts.Axis("epoch", 1.0, max(rows[-1]["epoch"], 2.0))
+    found = []
+    for title, names in (
+        ("Loss", {"loss": "training", "val_loss": "validation"}),
+        ("Dice in validation", {"val_dice": "all images", "val_positive_dice": "positives"}),
+    ):
+        drawn = [
+            charts.Line(
+                [(row["epoch"], row[name]) for row in rows if math.isfinite(row[name])],
+                label,
+                style,
+            )
+            for (name, label), style in zip(names.items(), ("first", "second"), strict=True)
+            if name in rows[0]
+        ]
+        top = max((value for line in drawn for _, value in line.points), default=1.0)
+        if drawn:
+            found.append(
+                charts.lines(title, epochs, charts.Axis("", 0.0, max(top, 1e-6) if title == "Loss" else 1.0), drawn)
+            )
+    return found
+
+
+def _roc(evaluation: Evaluation) -> str:
+    rule = evaluation.summary.presence
+    drawn = [charts.Line(presence.roc(evaluation.rows), f"AUC {rule['AUC'].value:.3f}")]
+    if not math.isnan(rule["specificity"].value + rule["sensitivity"].value):
+        at = (1 - rule["specificity"].value, rule["sensitivity"].value)
+        drawn.append(charts.Line([at], "by the rule", "second", has_dots=True))
+    return charts.lines(
+        "Is there a pneumothorax?", charts.Axis("1 - specificity"), charts.Axis("sensitivity"), drawn, diagonal=True
     )
-    return f"<table>{head}{''.join(lines)}</table>"
 
 
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.4f}"
+def _by_size(evaluation: Evaluation) -> str:
+    """Return how often which Dice was reached, by size of the true mask."""
+    bins = np.linspace(0, 1, 11)
+    groups = []
+    for name in ("small", "large"):
+        dice = [row.dice for row in evaluation.rows if strata.by_area(row) == name]
+        groups.append((f"{name} ({len(dice)})", np.histogram(dice, bins)[0].astype(float).tolist()))
+    most = max(max(values) for _, values in groups)
+    return charts.bars("Dice of positives by size", charts.Axis("Dice"), charts.Axis("images", 0, max(most, 1)), groups)
 
 
-def _interval(mean: Mean) -> str:
-    return "n/a" if math.isnan(mean.low) else f"{mean.low:.4f} … {mean.high:.4f}"
+def _reliability(title: str, bins: calibration.Bins) -> str:
+    drawn = charts.Line(
+        [(probability, frequency) for probability, frequency, _ in calibration.points(bins)],
+        f"expected calibration error {calibration.error(bins):.3f}",
+        has_dots=True,
+    )
+    return charts.lines(title, charts.Axis("probability"), charts.Axis("frequency"), [drawn], diagonal=True)
 
 
 def _text(value: object) -> str:

@@ -1,127 +1,147 @@
-"""One row per image, and what follows from the rows: means with intervals, beside the all-empty baseline.
+"""Rows -> what they say together: scores with intervals, beside predicting nothing or all.
 
-Flows in: masks uint8 [H, W] of {0, 1} at the original size. Flows out: `ImageScore` rows; then a plain dict of numbers.
-
-The mean Dice that Kaggle and the study report counts a healthy image without prediction as 1, so a model that never
-finds anything scores the share of healthy images. That baseline always stands beside it, and so does the mean over
-positives.
+The mean Dice over all images counts a healthy image without prediction as 1, so a model that never finds anything
+scores the share of healthy images: on SIIM-ACR's 12,047 that is 0.7784. Hence the baselines beside every score.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True)
-class ImageScore:
-    """One image's scores; the fields are the columns of images.csv."""
-
-    image_id: str
-    patient: str
-    positive: bool
-    area_px: int
-    predicted_area_px: int
-    probability: float
-    """Highest pixel probability."""
-    dice: float
-    """Empty-empty counts as 1."""
-    iou: float
-    """Empty-empty counts as 1."""
+from ptxtf.evaluation import conventions, presence, ratios, strata
+from ptxtf.evaluation.ratios import Ratios, Score
+from ptxtf.evaluation.resampling import Resampler, paired_p_value
+from ptxtf.evaluation.rows import Row, patients
 
 
 @dataclasses.dataclass(frozen=True)
-class Mean:
-    """A mean over images and its 95 % interval, by bootstrap over patients."""
+class Summary:
+    """What rows say together.
+
+    Attributes:
+        images: how many.
+        positives: how many of them have a pneumothorax.
+        patients: of how many patients they are.
+        dice: by convention, see `ptxtf.evaluation.conventions`.
+        iou: the same.
+        others: precision, recall, area error, lengths in mm and px: each averaged over the images where it is defined.
+        presence: is there a pneumothorax, by image: AUC, average precision, and by the rule sensitivity and
+            specificity.
+        strata: by size, view position, sex and age.
+    """
+
+    images: int
+    positives: int
+    patients: int
+    dice: Mapping[str, Score]
+    iou: Mapping[str, Score]
+    others: Mapping[str, Score]
+    presence: Mapping[str, Score]
+    strata: Sequence[strata.Stratum]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """By how much one model's mean Dice is above another's on the same images: its interval, and the p-value."""
 
     value: float
     low: float
     high: float
+    p_value: float
 
     def __str__(self) -> str:
-        return "n/a" if math.isnan(self.value) else f"{self.value:.4f} ({self.low:.4f} … {self.high:.4f})"
+        return f"{self.value:+.4f} ({self.low:+.4f} … {self.high:+.4f}), p = {self.p_value:.4f}"
 
 
-def score(
-    mask: np.ndarray, predicted_mask: np.ndarray, *, image_id: str, patient: str, probability: float
-) -> ImageScore:
-    """Score one image.
-
-    Args:
-        mask: truth, [H, W] of {0, 1}.
-        predicted_mask: the model's, of the same shape.
-        image_id: SOP instance UID.
-        patient: group of the bootstrap.
-        probability: highest pixel probability.
-
-    Raises:
-        ValueError: masks of different shapes.
-    """
-    if mask.shape != predicted_mask.shape:
-        raise ValueError(f"expected masks of one shape. Received: {mask.shape} and {predicted_mask.shape}")
-    overlap = int(np.count_nonzero(mask & predicted_mask))
-    area, predicted_area = int(np.count_nonzero(mask)), int(np.count_nonzero(predicted_mask))
-    both = area + predicted_area
-    return ImageScore(
-        image_id=image_id,
-        patient=patient,
-        positive=area > 0,
-        area_px=area,
-        predicted_area_px=predicted_area,
-        probability=probability,
-        dice=2 * overlap / both if both else 1.0,
-        iou=overlap / (both - overlap) if both else 1.0,
-    )
-
-
-def summarize(rows: Sequence[ImageScore], *, resamples: int, seed: int) -> dict[str, Mean | int | float]:
-    """Return every mean over the rows.
+def summarize(rows: Sequence[Row], *, resamples: int, seed: int) -> Summary:
+    """Return what rows say together.
 
     Args:
         rows: at least one.
-        resamples: bootstrap resamples; patients are drawn with replacement, each with all of its images.
+        resamples: of the bootstrap.
         seed: of the bootstrap.
 
-    Returns:
-        "images", "positives": counts; "all_empty_dice": what predicting nothing would score; "dice", "iou": over all
-        images, empty-empty = 1; "positive_dice", "positive_iou"; "sensitivity", "specificity": share of positives with
-        any predicted pixel, share of healthy images without. Means of no image are nan.
+    Example:
+        >>> summarize(rows, resamples=1000, seed=0).dice["positives"].value
+        0.8412
     """
+    resampler = Resampler(patients(rows), resamples=resamples, seed=seed)
+    found = conventions.pixels(rows, predicted=None)
+    baselines = {
+        kind: conventions.pixels(rows, predicted=value) for kind, value in (("all_empty", 0.0), ("all_full", 1.0))
+    }
+
+    def over(of: Callable[[conventions.Pixels], Ratios]) -> dict[str, Score]:
+        others = {kind: of(pixels) for kind, pixels in baselines.items()}
+        return {
+            name: ratios.score(
+                parts,
+                resampler,
+                images=len(rows) if name in conventions.POOLED else None,
+                **{kind: ratios.value(by_name[name]) for kind, by_name in others.items()},
+            )
+            for name, parts in of(found).items()
+        }
+
     positive = np.array([row.positive for row in rows])
-    found = np.array([row.predicted_area_px > 0 for row in rows])
-    values = {
-        "dice": (np.array([row.dice for row in rows]), np.ones_like(positive)),
-        "iou": (np.array([row.iou for row in rows]), np.ones_like(positive)),
-        "positive_dice": (np.array([row.dice for row in rows]), positive),
-        "positive_iou": (np.array([row.iou for row in rows]), positive),
-        "sensitivity": (found, positive),
-        "specificity": (~found, ~positive),
+    alarm = np.array([row.predicted_area_px > 0 for row in rows])
+    return Summary(
+        images=len(rows),
+        positives=int(positive.sum()),
+        patients=resampler.patients,
+        dice=over(conventions.dice),
+        iou=over(conventions.iou),
+        others={name: ratios.score(parts, resampler) for name, parts in _other_ratios(rows).items()},
+        presence=presence.ranking(rows, resampler)
+        | {
+            "sensitivity": ratios.score(ratios.share(alarm, positive), resampler, all_empty=0.0, all_full=1.0),
+            "specificity": ratios.score(ratios.share(~alarm, ~positive), resampler, all_empty=1.0, all_full=0.0),
+        },
+        strata=strata.strata(rows, resamples=resamples, seed=seed),
+    )
+
+
+def compare(ours: Sequence[Row], theirs: Sequence[Row], *, resamples: int, seed: int, positives: bool) -> Difference:
+    """Compare the Dice of two models on the same images.
+
+    Args:
+        ours: one model's rows.
+        theirs: the other's, of the same images in any order.
+        resamples: of the bootstrap, and ten times as many turns of sign for the p-value.
+        seed: of either.
+        positives: over images with a pneumothorax alone; else over all, empty-empty = 1.
+
+    Raises:
+        ValueError: rows of other images, or none that count.
+    """
+    by_id = {row.image_id: row for row in theirs}
+    if by_id.keys() != {row.image_id for row in ours}:
+        raise ValueError(f"expected rows of the same images. Received: {len(ours)} and {len(theirs)}")
+    counted = [row for row in ours if row.positive or not positives]
+    if not counted:
+        raise ValueError("expected images with a pneumothorax. Received: none")
+    differences = np.array([row.dice - by_id[row.image_id].dice for row in counted])
+    groups = patients(counted)
+    resampler = Resampler(groups, resamples=resamples, seed=seed)
+    score = ratios.score([(differences, np.ones(len(counted)))], resampler)
+    p_value = paired_p_value(differences, groups, permutations=10 * resamples, seed=seed)
+    return Difference(score.value, score.low, score.high, p_value)
+
+
+def _other_ratios(rows: Sequence[Row]) -> Ratios:
+    lengths = {
+        f"{label} ({unit})": ratios.where_defined(
+            [getattr(row, name) if row.unit == unit else math.nan for row in rows]
+        )
+        for unit in ("mm", "px")
+        for label, name in (("95 % Hausdorff distance", "hausdorff_95"), ("surface distance", "surface_distance"))
     }
-    draws = _draw_patients([row.patient or row.image_id for row in rows], resamples=resamples, seed=seed)
-    summary: dict[str, Mean | int | float] = {
-        "images": len(rows),
-        "positives": int(positive.sum()),
-        "all_empty_dice": float(np.mean(~positive)),
+    return {
+        "precision": ratios.where_defined([row.precision for row in rows]),
+        "recall": ratios.where_defined([row.recall for row in rows]),
+        "area error": ratios.where_defined([row.area_error for row in rows]),
+        "absolute area error": ratios.where_defined([abs(row.area_error) for row in rows]),
+        **{name: parts for name, parts in lengths.items() if parts[0][1].any()},
     }
-    return summary | {name: _mean(value, counted, draws) for name, (value, counted) in values.items()}
-
-
-def _draw_patients(patients: Sequence[str], *, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each image stands in each resample of patients, float64 [resamples, images]."""
-    names, group = np.unique(np.array(patients), return_inverse=True)
-    generator = np.random.Generator(np.random.PCG64(seed))
-    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return times[:, group].astype(np.float64)
-
-
-def _mean(values: np.ndarray, counted: np.ndarray, draws: np.ndarray) -> Mean:
-    """Return the mean of `values` where `counted`, with the percentile interval over the resamples."""
-    if not counted.any():
-        return Mean(float("nan"), float("nan"), float("nan"))
-    weights = draws * counted
-    totals = weights.sum(axis=1)
-    drawn = totals > 0  # a resample may hold none of the images that count
-    means = (weights @ values.astype(np.float64))[drawn] / totals[drawn]
-    low, high = np.percentile(means, [2.5, 97.5]) if drawn.any() else (math.nan, math.nan)
-    return Mean(float(values[counted].mean()), float(low), float(high))

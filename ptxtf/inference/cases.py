@@ -1,7 +1,7 @@
 """Records -> examples in NumPy, one after another, each with its probabilities at the original size."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,14 @@ def predict(
             bar.update(len(group))
 
 
+def plain(dataset: tf.data.Dataset, image_ids: Container[str]) -> Iterator[Case]:
+    """Yield the examples of a data set that have these ids."""
+    for case in map(_plain_case, dataset.as_numpy_iterator()):
+        if case["image_id"] in image_ids:
+            yield case
+
+
 def _plain_case(case: Case) -> Case:
-    texts = {name: case[name].decode() for name in ("image_id", "patient", "view_position")}
+    names = ("image_id", "patient", "view_position", "sex")
+    texts = {name: case[name].decode(errors="backslashreplace") for name in names}  # file names need not be UTF-8
     return {**case, **texts, "mask": case["mask"][..., 0]}

@@ -7,6 +7,7 @@ Sizes that differ from the network's are resized to it and back.
 
 from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -51,7 +52,9 @@ class Predictor:
         if not path.is_file():
             raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
         xla = forward.use_xla(settings.training.xla)
-        model = forward.for_this_device(load_model(path), settings.network.precision)
+        trained = load_model(path)
+        _check_input(trained, path, settings.inputs.image_size, is_whole=settings.preprocessing.mode == "whole")
+        model = forward.for_this_device(trained, settings.network.precision)
         logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, parts=parts)
         return cls(logits, image_size=settings.inputs.image_size)
 
@@ -83,3 +86,14 @@ class Predictor:
         filled += [tf.zeros_like(filled[0])] * (batch_size - len(images))
         for probabilities, size in zip(self(tf.stack(filled)), sizes, strict=False):
             yield tf.image.resize(probabilities, size, method="bilinear").numpy()[..., 0]
+
+
+def _check_input(model: keras.Model, path: files.Path, image_size: int, *, is_whole: bool) -> None:
+    """Raise InputError unless a model takes grey images, and whole ones of this size."""
+    shape = tuple(model.input_shape)
+    if len(shape) != 4 or shape[3] != 1:
+        raise InputError(f"{path}: expected a model for grey images, [B, H, W, 1]. Received: one for {shape}")
+    if is_whole and not {shape[1], shape[2]} <= {None, image_size}:
+        raise InputError(
+            f"{path}: expected a model for images of {image_size} x {image_size} pixels. Received: one for {shape}"
+        )

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from ptxtf import files, forward, rundir
 from ptxtf.config import RunConfig
-from ptxtf.data.dataset import Batch, common_size, readable
+from ptxtf.data.dataset import Batch, common_size, names, readable
 from ptxtf.errors import InputError
 from ptxtf.inference import choose_rule
 from ptxtf.training import averages, checkpoints, distribution, epochs, history, metrics, schedules, setup, watch
@@ -110,6 +110,14 @@ def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
     return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
 
 
+def _learnt_from(run: Run) -> Iterator[rundir.Used]:
+    """Yield the images that a run learns from, and is chosen by."""
+    inputs = run.config.inputs
+    for used, split in (("train", inputs.train_split), ("val", inputs.val_split)):
+        for image_id, patient in names(inputs.records_dir, split) if split else ():
+            yield rundir.Used(image_id, patient, used)
+
+
 def _means(run: Run) -> str:
     """Return what is printed of the means that a run is computed by."""
     count = run.strategy.num_replicas_in_sync
@@ -131,6 +139,7 @@ def _train(run: Run, begun: list[files.Path]) -> None:
     rows = history.read(run.run_dir, epochs=state.epoch)
     if run.is_chief:
         rundir.write_flags(run.run_dir, run.config)
+        rundir.write_trained_on(run.run_dir, _learnt_from(run))
     events = watch.Watch(run.run_dir, _cases(run), run.logits_of) if run.is_chief else None
     stage = None
     for phase, following in itertools.zip_longest(run.phases, run.phases[1:]):

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import html.parser
+import html
 import json
 import shutil
 
@@ -13,9 +13,11 @@ import pytest
 import ptxtf
 from ptxtf import config, rundir
 from ptxtf import evaluate as command
+from ptxtf.data import rle
 from ptxtf.errors import InputError
-from ptxtf.evaluation import evaluate, report, scores
-from ptxtf.inference import choice, choose_rule, masks
+from ptxtf.evaluation import evaluate, results
+from ptxtf.evaluation import rows as image_rows
+from ptxtf.inference import choice, choose_rule
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -91,28 +93,71 @@ def test_the_batch_size_changes_nothing(evaluated, tmp_path):
     assert (one.directory / "images.csv").read_bytes() == (four.directory / "images.csv").read_bytes()
 
 
+def test_parts_come_to_the_same_as_the_whole(evaluated, tmp_path):
+    whole = evaluated(output_dir=str(tmp_path / "whole"))
+    together = tmp_path / "together"
+    assert evaluated(part="3/3", batch_size=1, output_dir=str(together)) is None
+    assert evaluated(part="1/3", batch_size=2, output_dir=str(together)) is None
+    assert not (together / "scores.json").exists()
+    last = evaluated(part="2/3", batch_size=5, output_dir=str(together))
+    assert repr(last.summary) == repr(whole.summary)  # nan is not equal to itself
+    for name in ("images.csv", "predictions.csv", "report.html", "report.md"):
+        assert (together / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    scored = [json.loads((folder / "scores.json").read_text()) for folder in (together, tmp_path / "whole")]
+    assert scored[0]["summary"] == scored[1]["summary"]
+    assert scored[0]["calibration"] == scored[1]["calibration"]
+
+
+def test_parts_of_other_settings_are_not_mixed(evaluated):
+    evaluated(part="1/2")
+    with pytest.raises(InputError, match=r"part-1-of-2\.json: expected a part that was scored with the same settings"):
+        evaluated(config.MaskConfig(threshold=0.7), part="2/2")
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_a_part_that_is_none_is_refused(part):
+    with pytest.raises(ValueError, match=r"^expected part as 2/4, the second of four\. Received: part="):
+        config.EvaluateConfig(run_dir="r", records_dir="t", output_dir="o", part=part)
+
+
+def test_masks_are_kept_as_kaggle_wants_them(evaluated, records):
+    done = evaluated()
+    with (done.directory / "predictions.csv").open(newline="") as file:
+        masks = {row["ImageId"]: rle.decode(row["EncodedPixels"], (256, 256)) for row in csv.DictReader(file)}
+    for row in done.rows:
+        assert masks[row.image_id].sum() == row.predicted_area_px
+        case = next(
+            c
+            for c in ptxtf.data.examples(records, "test", full_mask=True).as_numpy_iterator()
+            if c["image_id"].decode() == row.image_id
+        )
+        assert (masks[row.image_id] & case["mask"][..., 0]).sum() == row.overlap_px
+
+
 def test_scores_json_holds_the_summary_and_the_settings(evaluated):
     done = evaluated()
     content = json.loads((done.directory / "scores.json").read_text())
-    assert content["summary"]["dice"]["value"] == done.summary["dice"].value
-    assert content["summary"]["all_empty_dice"] == pytest.approx(
+    dice = content["summary"]["dice"]["all"]
+    assert dice["value"] == done.summary.dice["all"].value
+    assert dice["all_empty"] == pytest.approx(
         np.mean([row["positive"] == "False" for row in rows(done.directory).values()])
     )
     assert content["settings"]["split"] == "test"
     assert content["rule"] == {"threshold": 0.5, "top_threshold": 0.5, "min_area_px": 0, "origin": "the default"}
+    pixels = content["calibration"]["pixels"]["points"]
+    assert sum(count for *_, count in pixels) == 256 * 256 * len(done.rows)
 
 
-def test_nan_is_null_in_json(evaluated, monkeypatch):
-    real = scores.summarize
-    monkeypatch.setattr(scores, "summarize", lambda rows, **kw: real([r for r in rows if not r.positive], **kw))
-    done = evaluated()
-    assert json.loads((done.directory / "scores.json").read_text())["summary"]["positive_dice"]["value"] is None
+def test_nan_is_null_in_json(evaluated):
+    done = evaluated(config.MaskConfig(min_area_px=256 * 256 + 1))  # so that nothing has an outline
+    strata = json.loads((done.directory / "scores.json").read_text())["summary"]["others"]
+    assert strata["precision"]["value"] is None
 
 
 def test_a_smallest_area_empties_smaller_masks(evaluated):
     done = evaluated(config.MaskConfig(min_area_px=256 * 256 + 1))
     assert {row["predicted_area_px"] for row in rows(done.directory).values()} == {"0"}
-    assert done.summary["dice"].value == done.summary["all_empty_dice"]
+    assert done.summary.dice["all"].value == done.summary.dice["all"].all_empty
 
 
 def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, records, tmp_path, capsys, monkeypatch):
@@ -122,16 +167,70 @@ def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, recor
     chosen = choose_rule(own, records, "val")
     assert chosen.half_dice < chosen.dice
     half = evaluated(split="val")
-    assert half.summary["dice"].value == pytest.approx(chosen.half_dice, abs=1e-9)
+    assert half.summary.dice["all"].value == pytest.approx(chosen.half_dice, abs=1e-9)
 
     settings = {"run_dir": str(own), "records_dir": str(records), "output_dir": str(out), "split": "val"}
     command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig())
-    assert f"masks by {chosen.rule}\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"masks by {chosen.rule}\n" in printed
+    assert "The rule for masks was chosen on these very images" in printed
     content = json.loads((out / "scores.json").read_text())
-    assert content["summary"]["dice"]["value"] == pytest.approx(chosen.dice, abs=1e-9)
+    assert content["summary"]["dice"]["all"]["value"] == pytest.approx(chosen.dice, abs=1e-9)
     assert content["rule"] == dataclasses.asdict(chosen.rule)
     assert content["rule"]["origin"] == "chosen on val"
-    assert f"masks by\n{chosen.rule}." in (out / "report.html").read_text()
+    assert str(chosen.rule) in (out / "report.html").read_text()
+
+
+def test_images_that_the_run_has_learnt_from_are_told(evaluated, run, tmp_path):
+    assert "does not tell what it was trained on" in evaluated().notes[0]
+    whole = evaluated().rows
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    shared = [row for row in whole if row.patient == whole[0].patient]
+    rundir.write_trained_on(
+        own,
+        [
+            rundir.Used(whole[0].image_id, whole[0].patient, "train"),
+            rundir.Used("another", "of nobody here", "train"),
+            rundir.Used(whole[-1].image_id, whole[-1].patient, "val"),
+        ],
+    )
+    notes = evaluated(run_dir=str(own)).notes
+    count = len(whole)
+    expected = [f"Leakage: the run was trained on 1 of these {count} images."]
+    if len(shared) > 1:
+        expected.append(
+            "Leakage: the run was trained on other images of the patients of "
+            f"{len(shared) - 1} of these {count} images (1 patients)."
+        )
+    expected.append(f"Leakage: the run was chosen by 1 of these {count} images.")
+    assert [note for note in notes if note.startswith("Leakage")][: len(expected)] == expected
+    assert notes[0] in html.unescape((tmp_path / "out" / "report.html").read_text())
+
+
+def test_two_evaluations_are_compared(evaluated, tmp_path):
+    first = evaluated(output_dir=str(tmp_path / "first"))
+    empty = config.MaskConfig(min_area_px=256 * 256 + 1)
+    other = evaluated(empty, output_dir=str(tmp_path / "other"), against=str(tmp_path / "first"))
+    dice = [one.summary.dice["positives"].value for one in (other, first)]
+    assert other.difference["positives"].value == pytest.approx(dice[0] - dice[1])
+    assert "the other run" in (tmp_path / "other" / "report.html").read_text()
+    found = results.Other.read(tmp_path / "first")
+    assert list(map(repr, found.rows)) == list(map(repr, first.rows))
+
+
+def test_an_evaluation_of_other_images_is_one_clear_line(evaluated, tmp_path):
+    evaluated(output_dir=str(tmp_path / "first"), split="val")
+    with pytest.raises(InputError, match=r"first: expected rows of the same images\. Received: \d+ and \d+"):
+        evaluated(against=str(tmp_path / "first"))
+    with pytest.raises(InputError, match=r"images\.csv: expected what ptxtf\.evaluate writes\. Received: no such file"):
+        evaluated(against=str(tmp_path / "nowhere"))
+    (tmp_path / "first" / "images.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"images\.csv: expected the columns of ptxtf\.evaluate"):
+        evaluated(against=str(tmp_path / "first"))
+    (tmp_path / "first" / "images.csv").write_text(",".join(image_rows.NAMES) + "\n1,2\n")
+    with pytest.raises(InputError, match=r"images\.csv: expected the rows of ptxtf\.evaluate"):
+        evaluated(against=str(tmp_path / "first"))
 
 
 def test_an_unknown_split_is_one_clear_line(evaluated):
@@ -139,58 +238,47 @@ def test_an_unknown_split_is_one_clear_line(evaluated):
         evaluated(split="fold9")
 
 
-class Page(html.parser.HTMLParser):
-    """Collects tags, the addresses they point to, and whether every element is closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.addresses, self.tags = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_the_report_is_one_whole_page_that_loads_nothing(evaluated):
-    done = evaluated(gallery=4)
-    text = (done.directory / "report.html").read_text()
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert page.tags.count("img") > 0
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
-    assert "script" not in page.tags
-    assert f"{done.summary['dice'].value:.4f}" in text
-    assert f"{done.summary['all_empty_dice']:.4f}" in text
-    assert "no medical device" in text
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            (None, None, 3),
+            r"expected a model for grey images, \[B, H, W, 1\]\. Received: one for \(None, None, None, 3\)",
+        ),
+        ((32, 32, 1), r"expected a model for images of 64 x 64 pixels\. Received: one for \(None, 32, 32, 1\)"),
+    ],
+)
+def test_a_model_of_another_input_is_one_clear_line(evaluated, run, tmp_path, shape, message):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    images = keras.Input(shape)
+    keras.Model(images, keras.layers.Conv2D(1, 1)(images)).save(own / "model.keras")
+    with pytest.raises(InputError, match=rf"model\.keras: {message}"):
+        evaluated(run_dir=str(own))
 
 
-def image_score(name, *, positive=True, area=5, dice=0.5):
-    return scores.ImageScore(name, "p", positive, 5 * positive, area, 0.5, dice, dice)
+def test_a_damaged_list_of_what_a_run_was_trained_on_is_one_clear_line(evaluated, run, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    (own / "trained_on.csv").write_text("something,else\n1,2\n")
+    with pytest.raises(InputError, match=r"trained_on\.csv: expected columns image_id, patient, used"):
+        evaluated(run_dir=str(own))
 
 
-def test_the_report_escapes_what_comes_from_outside():
-    nasty = '<script>alert("x")</script>'
-    row = image_score(nasty)
-    summary = scores.summarize([row], resamples=3, seed=0)
-    settings = {"run_dir": nasty, "records_dir": "r", "split": "test"}
-    rule = masks.Rule(0.5, 0.5, 0, origin=f"chosen on {nasty}")
-    text = report.page(summary, [row], [report.Figure(b"", row, "worst")], settings, rule)
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 4
+def test_images_of_mixed_sizes_are_scored_each_at_its_own(evaluated, conversion, phantoms, tmp_path):
+    from ptxtf.data import convert, phantom
 
-
-def test_the_gallery_shows_each_kind_once():
-    positives = [image_score(f"p{i}", dice=i / 10, area=0 if i == 0 else 5) for i in range(10)]
-    healthy = [image_score(f"h{i}", positive=False, area=i, dice=float(i == 0)) for i in range(4)]
-    chosen = {row.image_id: why for row, why in evaluate.choose_gallery(positives + healthy, 8)}
-    assert chosen == {
-        "p0": "missed", "p1": "worst", "p4": "middle", "p5": "middle", "p9": "best", "p8": "best",
-        "h3": "false alarm", "h2": "false alarm",
-    }  # fmt: skip
-    assert evaluate.choose_gallery([], 8) == []
+    phantom.write_dataset(tmp_path / "small", 6, seed=8, size=128, workers=1)
+    folder = tmp_path / "both"
+    shutil.copytree(phantoms / "dicom", folder / "a")
+    shutil.copytree(tmp_path / "small" / "dicom", folder / "b")
+    labels = (phantoms / "train-rle.csv").read_text() + (tmp_path / "small" / "train-rle.csv").read_text().split(
+        "\n", 1
+    )[1]
+    (tmp_path / "labels.csv").write_text(labels)
+    mixed = conversion(
+        dicom_dir=str(folder), annotations=str(tmp_path / "labels.csv"), patient_map="", image_size=0, balance=0,
+        fractions=(0.0, 0.0, 1.0),
+    )  # fmt: skip
+    done = evaluated(records_dir=str(convert.convert(mixed).directory))
+    assert {row.height for row in done.rows} == {128, 256}
