@@ -361,4 +361,4 @@ def test_batches_of_patches_can_be_stitched_back(records):
 def test_settings_that_need_larger_images_are_refused_at_once(records, options, message, training):
     with pytest.raises(InputError, match=message):
         ptxtf.batches(records, "train", batch_size=4, training=training, **options)
-    ptxtf.batches(records, "train", batch_size=4, training=training, clahe=False, tile_grid=(8, 65), blur_px=15.87)
+    ptxtf.batches(records, "train", batch_size=4, training=training, tile_grid=(8, 64), blur_px=15.87)

@@ -155,8 +155,8 @@ class LossConfig:
             f"{', '.join(weights[:-1])} or {weights[-1]} above 0",
             **{name: getattr(self, name) for name in weights},
         )
+        for name in ("focal_alpha", "tversky_alpha"):
+            check(0 <= getattr(self, name) <= 1, f"{name} in 0..1", **{name: getattr(self, name)})
         for name in ("focal_alpha", "focal_gamma"):
             check_default(self, name, when=not self.focal_weight, of="focal_weight")
         check_default(self, "tversky_alpha", when=not self.tversky_weight, of="tversky_weight")
-        for name in ("focal_alpha", "tversky_alpha"):
-            check(0 <= getattr(self, name) <= 1, f"{name} in 0..1", **{name: getattr(self, name)})
