@@ -2,6 +2,7 @@
 # make test       set up and run every test
 # make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
+# make browser    Debian's Chromium, where there is none, for the tests of pages; needs root
 # make check      format, lint, types
 # make clean      remove what the other targets made
 
@@ -12,7 +13,7 @@ DEMO := demo
 # A test module stays with one process, so that its costly fixtures are made once.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: setup demo test test-exhaustive test-tfio check format clean
+.PHONY: setup demo test test-exhaustive test-tfio check format clean browser
 
 setup: .venv/ready
 
@@ -55,6 +56,9 @@ test-exhaustive: setup
 test-tfio: .venv-tfio/ready
 	$(TFIO)/python -c 'from ptxtf.data import tfio; tfio.load()'
 	$(TFIO)/python -m pytest $(PARALLEL) tests/tfio tests/ops
+
+browser:
+	command -v chromium chromium-browser google-chrome || { apt-get update --quiet && apt-get install --quiet --yes chromium; }
 
 check: setup
 	$(BIN)/ruff format --check .
