@@ -58,7 +58,7 @@ test-tfio: .venv-tfio/ready
 	$(TFIO)/python -m pytest $(PARALLEL) tests/tfio tests/ops
 
 browser:
-	command -v chromium chromium-browser google-chrome || { apt-get update --quiet && apt-get install --quiet --yes chromium; }
+	command -v chromium || command -v google-chrome || { apt-get update --quiet && apt-get install --quiet --yes chromium; }
 
 check: setup
 	$(BIN)/ruff format --check .
