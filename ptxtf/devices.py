@@ -1,5 +1,6 @@
 """What the machine computes on, and how its cores are used."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -30,28 +31,35 @@ def has_bfloat16() -> bool:
     return has_onednn() and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_features())
 
 
-def one_core_per_operation(images: int) -> int:
-    """Keep each operation to one core, where batches have images enough to keep all cores at work.
+def one_core_per_operation() -> bool:
+    """Keep each operation to one core, as is best for a batch of images that are computed side by side.
 
-    Cores that share an operation wait for one another, and many operations are too small to be shared. This holds for
+    Cores that share an operation wait for one another, and many operations are too small to be shared. They also divide
+    its sums by what else is in the batch, so that an image's numbers depend on that in the last bits. This holds for
     the whole process, and TensorFlow takes it only before it computes for the first time.
 
-    Args:
-        images: in a batch.
-
     Returns:
-        Into how many parts a batch is to be divided, which are computed at the same time. 1 where nothing was changed:
-        there are fewer images than cores, or an accelerator, or TensorFlow has been at work already.
+        Whether a batch is to be divided in pairs, which are computed at the same time, see `forward.logits_function`:
+        true unless there is an accelerator.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not 1 < cores <= images or any(tf.config.get_visible_devices(kind) for kind in ("GPU", "TPU")):
-        return 1
-    try:
+    if any(tf.config.get_visible_devices(kind) for kind in ("GPU", "TPU")):
+        return False
+    with contextlib.suppress(RuntimeError):  # it has been at work already
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(cores)
-    except RuntimeError:
-        return 1
-    return cores
+        tf.config.threading.set_inter_op_parallelism_threads(_cores())
+    return True
+
+
+def images_at_once(batch_size: int) -> int:
+    """Return how many images are to be computed together: so many, or for 0 as many as suit the device."""
+    if batch_size:
+        return batch_size
+    return 8 if has_accelerator() else min(2 * _cores(), 32)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

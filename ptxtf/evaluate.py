@@ -20,7 +20,7 @@ def main(config: EvaluateConfig, mask_config: MaskConfig) -> None:
     from ptxtf.evaluation.conventions import CONVENTIONS
     from ptxtf.evaluation.evaluate import evaluate
 
-    done = evaluate(config, mask_config, parts=devices.one_core_per_operation(config.batch_size))
+    done = evaluate(config, mask_config, in_pairs=devices.one_core_per_operation())
     if not done:
         print(f"{config.output_dir}: part {config.part} is done; others are still to come")
         return

@@ -17,7 +17,7 @@ def main(config: PredictConfig, mask_config: MaskConfig, names: list[str]) -> No
     from ptxtf import devices
     from ptxtf.inference.results import predict
 
-    done = predict(config, mask_config, names, parts=devices.one_core_per_operation(config.batch_size))
+    done = predict(config, mask_config, names, in_pairs=devices.one_core_per_operation())
     for path, reason in done.rejected:
         print(reason if str(path) in reason else f"{path}: {reason}")
     found = sum(finding.pneumothorax for finding in done.findings)

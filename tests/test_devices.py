@@ -63,26 +63,43 @@ def test_features_are_those_that_linux_lists(monkeypatch, tmp_path, flags, onedn
     assert found == (avx512, bfloat16)
 
 
-SHARE = """
+ONEDNN = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}  # as all commands set it
+ALIKE = """
+import numpy as np
 import tensorflow as tf
-from ptxtf import devices
-print(devices.one_core_per_operation({images}), devices.one_core_per_operation({images}))
-tf.constant(1) + 1
+from ptxtf import devices, forward, models
+from ptxtf.config import PreprocessConfig
+
+assert devices.one_core_per_operation()
+network = models.unet("tiny", weights=None, decoder_filters=(16,) * 5)
+images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 1)).astype(np.uint8)
+for options in ({}, {"mode": "patch", "patch_size": 32}):
+    config = PreprocessConfig(**options)
+    logits = forward.logits_function(network, config, xla=False, in_pairs=True)
+    together = logits(images).numpy()
+    np.testing.assert_allclose(forward.logits_function(network, config, xla=False)(images), together, atol=1e-5)
+    for size in (1, 2, 3):
+        parts = [logits(images[start : start + size]) for start in range(0, 5, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
 print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
 """
 
 
-@pytest.mark.skipif(CORES == 1, reason="one core has nothing to share")
-@pytest.mark.parametrize(("images", "parts", "threads"), [(CORES, CORES, (1, CORES)), (CORES - 1, 1, (0, 0))])
-def test_cores_are_shared_where_there_are_images_enough(images, parts, threads):
-    done = subprocess.run(
-        [sys.executable, "-c", SHARE.format(images=images)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == [str(parts), str(parts), str(threads[0]), str(threads[1])]
+def test_an_image_is_the_same_to_the_last_bit_whatever_the_batch():
+    done = subprocess.run([sys.executable, "-c", ALIKE], capture_output=True, text=True, check=False, env=ONEDNN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", str(CORES)]
 
 
 def test_where_tensorflow_computes_already_nothing_changes():
     tf.constant(1) + 1
     before = tf.config.threading.get_intra_op_parallelism_threads()
-    assert devices.one_core_per_operation(1000) == (1 if before == 0 else CORES)
+    assert devices.one_core_per_operation()
     assert tf.config.threading.get_intra_op_parallelism_threads() == before
+
+
+def test_as_many_images_at_once_as_suit_the_device(monkeypatch):
+    assert devices.images_at_once(3) == 3
+    assert devices.images_at_once(0) == min(2 * CORES, 32)
+    monkeypatch.setattr(devices, "has_accelerator", lambda: True)
+    assert devices.images_at_once(0) == 8

@@ -54,7 +54,7 @@ class EvaluateConfig:
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
     output_dir: str = setting("folder for scores.json, images.csv, predictions.csv, report.html and report.md")
     split: str = setting("split to score; several: val+test", "test")
-    batch_size: int = setting("images per step", 8)
+    batch_size: int = setting("images per step; 0: 8 on an accelerator, else two for each core", 0)
     bootstrap: int = setting("resamples (by patient) behind each 95 % interval", 1000)
     gallery: int = setting("cases drawn in the report", 12)
     spacing_factor: float = setting(
@@ -77,8 +77,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_positive(batch_size=self.batch_size, bootstrap=self.bootstrap)
-        check_not_negative(gallery=self.gallery, spacing_factor=self.spacing_factor)
+        check_positive(bootstrap=self.bootstrap)
+        check_not_negative(batch_size=self.batch_size, gallery=self.gallery, spacing_factor=self.spacing_factor)
         check_seed(self.seed)
         found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", self.part)
         is_part = found and 1 <= int(found[1]) <= int(found[2])
@@ -91,8 +91,8 @@ class PredictConfig:
 
     run_dir: str = setting("folder that ptxtf.train wrote")
     output_dir: str = setting("folder for masks, overlays, findings.csv and submission.csv")
-    batch_size: int = setting("images per step", 8)
+    batch_size: int = setting("images per step; 0: 8 on an accelerator, else two for each core", 0)
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_positive(batch_size=self.batch_size)
+        check_not_negative(batch_size=self.batch_size)

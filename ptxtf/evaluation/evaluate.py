@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import files
+from ptxtf import devices, files
 from ptxtf.config import EvaluateConfig, MaskConfig
 from ptxtf.data import rle
 from ptxtf.data.dataset import readable
@@ -36,13 +36,13 @@ class _Scored:
     mask: str
 
 
-def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1) -> Evaluation | None:
+def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool = False) -> Evaluation | None:
     """Score a run on a split at the original size, and write the report.
 
     Args:
         config: the run, the split, and where to write.
         mask_config: from probabilities to masks, as `choice.complete` completes it.
-        parts: of a batch that are computed at the same time, see `Predictor.load`.
+        in_pairs: as `Predictor.load` takes it.
 
     Returns:
         What was found; None where `config.part` asked for a part of the images, and others are still to come.
@@ -54,7 +54,7 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, parts: int = 1)
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     other = Other.read(files.path(config.against)) if config.against else None
-    predictor = Predictor.load(config.run_dir, parts=parts)
+    predictor = Predictor.load(config.run_dir, in_pairs=in_pairs)
     rule = choice.complete(mask_config, config.run_dir)
     dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
     number, count = _part(config)
@@ -109,7 +109,8 @@ def _conclude(
 def _score(
     predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
 ) -> Iterator[_Scored]:
-    for case, probabilities in cases.predict(predictor, dataset, batch_size=config.batch_size, title="scoring"):
+    batch_size = devices.images_at_once(config.batch_size)
+    for case, probabilities in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
         predicted_mask = masks.decide(probabilities, rule)
         presence = image_rows.presence(probabilities, min_area_px=rule.min_area_px)
         yield _Scored(

@@ -36,13 +36,12 @@ class Predictor:
         self._logits = logits
 
     @classmethod
-    def load(cls, run_directory: files.Name, *, parts: int = 1) -> "Predictor":
+    def load(cls, run_directory: files.Name, *, in_pairs: bool = False) -> "Predictor":
         """Load the final model of a run.
 
         Args:
             run_directory: that `ptxtf.train` wrote.
-            parts: into how many a batch is divided, to be computed at the same time, as
-                `ptxtf.devices.one_core_per_operation` says.
+            in_pairs: divide batches in pairs, as `ptxtf.devices.one_core_per_operation` says.
 
         Raises:
             InputError: no finished run in that folder.
@@ -55,7 +54,7 @@ class Predictor:
         trained = load_model(path)
         _check_input(trained, path, settings.inputs.image_size, is_whole=settings.preprocessing.mode == "whole")
         model = forward.for_this_device(trained, settings.network.precision)
-        logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, parts=parts)
+        logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, in_pairs=in_pairs)
         return cls(logits, image_size=settings.inputs.image_size)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
-from ptxtf import files, pictures
+from ptxtf import devices, files, pictures
 from ptxtf.config import MaskConfig, PredictConfig
 from ptxtf.data import example, rle
 from ptxtf.errors import InputError
@@ -46,21 +46,21 @@ class _Film:
     pixels: np.ndarray
 
 
-def predict(config: PredictConfig, mask_config: MaskConfig, names: Sequence[str], *, parts: int = 1) -> Results:
+def predict(config: PredictConfig, mask_config: MaskConfig, names: Sequence[str], *, in_pairs: bool = False) -> Results:
     """Apply a trained run to files and folders of DICOM, PNG or JPEG.
 
     Args:
         config: the run, and where to write.
         mask_config: from probabilities to masks, as `choice.complete` completes it.
         names: of files and folders.
-        parts: of a batch that are computed at the same time, see `Predictor.load`.
+        in_pairs: as `Predictor.load` takes it.
 
     Raises:
         InputError: no finished run, a damaged rule.json, nothing to read, or not one file that can be read.
     """
     paths = radiographs.find(names)
-    batch_size = min(config.batch_size, len(paths))
-    predictor = Predictor.load(config.run_dir, parts=parts)
+    batch_size = min(devices.images_at_once(config.batch_size), len(paths))
+    predictor = Predictor.load(config.run_dir, in_pairs=in_pairs)
     rule = choice.complete(mask_config, config.run_dir)
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)

@@ -75,13 +75,6 @@ def test_what_was_trained_in_half_precision_predicts_where_that_is_missing(monke
     assert found < 1e-5 * np.abs(expected).max() < error
 
 
-@pytest.mark.parametrize("parts", [2, 3, 5])
-def test_parts_of_a_batch_give_what_the_whole_gives(model, images, parts):
-    whole = predictor(model, PreprocessConfig())(images[..., np.newaxis])
-    logits = forward.logits_function(model, PreprocessConfig(), xla=False, parts=parts)
-    np.testing.assert_array_equal(Predictor(logits, image_size=64)(images[..., np.newaxis]), whole)
-
-
 def test_a_larger_image_is_shrunk_by_area_and_its_probabilities_grow_back(model, images):
     large = np.kron(images[0], np.ones((2, 2), np.uint8))
     predicted = predictor(model, PreprocessConfig())(large[np.newaxis, ..., np.newaxis])

@@ -73,13 +73,13 @@ def _ptxtf(settings: dict[str, Any]) -> Work:
 
     batch = settings["batch"]
     config = BenchmarkConfig(backbone=settings["backbone"], precision=settings["precision"], batch_size=batch)
-    parts = devices.one_core_per_operation(batch) if settings["task"] == "predict" else 1
+    in_pairs = settings["task"] == "predict" and devices.one_core_per_operation()
     model = training.network(config)
     images, masks = (tf.constant(values[None]) for values in _batch(settings))
     if settings["task"] == "train":
         train = steps.train_function(training.learner(model, config), training.as_it_is)
         return lambda: train([(images, masks)]).numpy()
-    predict = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True, parts=parts)
+    predict = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True, in_pairs=in_pairs)
     return lambda: predict(images[0]).numpy()
 
 
