@@ -26,7 +26,7 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 
-_PREAMBLE = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+_PREAMBLE = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>", 'File "')
 """What TensorFlow's messages may begin with."""
 
 

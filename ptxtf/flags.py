@@ -95,6 +95,8 @@ def parse(argv: Sequence[str], *configs: type) -> tuple[list[Any], list[str]]:
         ) from None
     except absl_flags.Error as error:
         raise InputError(_explain(str(error), origins)) from None
+    except ValueError as error:  # absl's, of --noflag=value
+        raise InputError(f"command line: expected --flag=value. Received: {error}") from None
     return [_instance(config, values) for config in configs], rest
 
 

@@ -95,8 +95,14 @@ def read_trained_on(run_dir: files.Path) -> list[Used] | None:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [Used(**row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: expected columns {', '.join(Used._fields)}. Received: {error}") from None
+
+
+def shared(settings: RunConfig) -> str:
+    """Return the settings that all machines of a run have in common, as a flag file: all but where things are."""
+    lines = flags.to_flagfile(*settings).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("--run_dir=", "--records_dir=", "--data_service=")))
 
 
 def check_same(run_dir: files.Path, new: RunConfig) -> None:

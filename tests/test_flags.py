@@ -40,6 +40,7 @@ def test_what_is_not_given_keeps_the_default():
         ([*REQUIRED, "--num_shards=many"], "command line: expected a whole number. Received: --num_shards=many"),
         ([*REQUIRED, "--seed=5000000000"], "expected seed, an integer in 0..4294967295. Received: seed=5000000000"),
         ([*REQUIRED, "--strict=perhaps"], "command line: expected true or false. Received: --strict=perhaps"),
+        ([*REQUIRED, "--nostrict=1"], r"command line: expected --flag=value\. Received: .*nostrict"),
         ([*REQUIRED, "--num_shards=0"], "expected num_shards above 0. Received: num_shards=0"),
         ([*REQUIRED, "--fractions=0.5,0.6,0.1"], "three fractions .* add up to 1. Received: fractions="),
         ([*REQUIRED, "--mask_dir=x"], "expected --annotations, or --image_dir with --mask_dir"),

@@ -148,8 +148,8 @@ class InputConfig:
         )
         check_positive(batch_size=self.batch_size)
         check(
-            all(re.fullmatch(r"grpc://.+:\d{1,5}", address) for address in self.data_service),
-            "data_service of grpc://host:port, one or more",
+            all(_is_service(address) for address in self.data_service),
+            "data_service of grpc://host:port, one or more, ports in 1..65534",
             data_service=self.data_service,
         )
         check(
@@ -158,6 +158,11 @@ class InputConfig:
             positive_share=self.positive_share,
         )
         check_default(self, "positive_schedule", when=len(self.positive_share) < 2, of="positive_share")
+
+
+def _is_service(address: str) -> bool:
+    found = re.fullmatch(r"grpc://.+:(\d{1,5})", address)
+    return found is not None and 0 < int(found[1]) < 65535
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

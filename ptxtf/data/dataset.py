@@ -186,6 +186,7 @@ class Split:
 
     Attributes:
         images: number of images.
+        positives: number of images with a pneumothorax.
         image_size: height and width of every image in pixels.
 
     Raises:
@@ -209,7 +210,7 @@ class Split:
             raise InputError(f"{directory}: expected images in split {split}. Received: none")
         self.image_size = _common_size(directory, manifest, image_size)
         self._name = f"{directory}: split {split}"
-        self._positives = manifest.positives(split)
+        self.positives = manifest.positives(split)
         self._cached = cache
         self._encoding = manifest.encoding
         self._prepare = prepare
@@ -316,7 +317,7 @@ class Split:
         return _ordered(dataset)
 
     def _count(self, positive: bool) -> int:
-        return self._positives if positive else self.images - self._positives
+        return self.positives if positive else self.images - self.positives
 
     def _prepared(self, records: tf.data.Dataset, images: int) -> tf.data.Dataset:
         """Return what is kept of records, of which there must be `images`."""

@@ -26,6 +26,9 @@ _Batch = TypeVar("_Batch")
 _LOOK_S = 0.5
 """Time between two looks at whether somebody pressed Ctrl-C: Python's main thread sees it only when it wakes."""
 
+_ANSWER_S = 30.0
+"""Time in which a service that is there makes a batch of next to nothing."""
+
 _PATIENCE_S = 10.0
 """Time without a batch after which services are asked whether they are there, and that they have for an answer."""
 
@@ -65,16 +68,30 @@ def answered(batches: Iterator[_Batch], addresses: Sequence[str]) -> Iterator[_B
         while True:
             wanted.put(True)
             batch = _wait(made, addresses)
-            if isinstance(batch, tf.errors.OpError) and not isinstance(batch, DAMAGES):
-                raise InputError(
-                    f"{', '.join(addresses)}: expected data services that find the records under the same path, and "
-                    f"are not started anew while a run goes on. Received: {first_line(batch)}"
-                )
             if isinstance(batch, Exception):
-                raise batch
+                with understood(addresses):
+                    raise batch
             yield batch
     finally:
         wanted.put(False)
+
+
+@contextlib.contextmanager
+def understood(addresses: Sequence[str]) -> Iterator[None]:
+    """Make one line of what TensorFlow says of data services; without any, of nothing.
+
+    Raises:
+        InputError: they are none, do not find the records, or no longer know what was asked of them.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not addresses or isinstance(error, DAMAGES):
+            raise
+        raise InputError(
+            f"{', '.join(addresses)}: expected data services that find the records under the same path, and are not "
+            f"started anew while a run goes on. Received: {first_line(error)}"
+        ) from None
 
 
 def _make(batches: Iterator[_Batch], wanted: queue.SimpleQueue, made: queue.SimpleQueue) -> None:
@@ -97,20 +114,47 @@ def _wait(made: queue.SimpleQueue, addresses: Sequence[str]) -> Any:
 
 
 def check_answers(address: str) -> None:
-    """Check that a service's two ports can be reached.
+    """Check that a service can be reached at both its ports, and does what it is asked for.
 
     Raises:
-        InputError: they cannot.
+        InputError: it does not.
     """
     host, _, port = address.removeprefix("grpc://").rpartition(":")
     try:
         for one in (int(port), int(port) + 1):
             socket.create_connection((host.strip("[]"), one), timeout=_PATIENCE_S).close()
-    except (OSError, OverflowError) as error:
+        _ask_for_next_to_nothing(address)
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(
             f"{address}: expected a data service there and at the next port, as `python -m ptxtf.data.service "
-            f"--port={port}` is one. After it is there again, the same command goes on. Received: {error}"
+            f"--port={port}` is one. After it is there again, the same command goes on. Received: {first_line(error)}"
         ) from None
+
+
+def _ask_for_next_to_nothing(address: str) -> None:
+    """Have a service count to one; it may be stopped, or something else than a service.
+
+    Raises:
+        TimeoutError: it does not answer in time.
+        OpError: it cannot.
+    """
+    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            next(iter(tf.data.Dataset.range(1).apply(_service.distribute(_service.ShardingPolicy.OFF, address))))
+            answers.put(None)
+        except Exception as error:
+            answers.put(error)  # for the thread that asks
+
+    threading.Thread(target=ask, daemon=True).start()
+    until = time.monotonic() + _ANSWER_S
+    while time.monotonic() < until:
+        with contextlib.suppress(queue.Empty):
+            if error := answers.get(timeout=_LOOK_S):
+                raise error
+            return
+    raise TimeoutError(f"no answer within {_ANSWER_S:.0f} s")
 
 
 def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:
@@ -128,6 +172,7 @@ def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:
         importlib.import_module("tensorflow_io")  # which opens s3:// and others
     try:
         socket.getaddrinfo(host, None)
+        _check_free(config.port)
         *_servers, port = _started(config.port, host)  # which serve for as long as they are there
     except (RuntimeError, OSError, tf.errors.OpError) as error:
         raise InputError(
@@ -137,6 +182,13 @@ def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:
     ready(f"grpc://{host}:{port}")
     while True:
         time.sleep(_LOOK_S)
+
+
+def _check_free(port: int) -> None:
+    """Raise OSError unless a port and the next one are free, or it is 0: gRPC shares ports that are taken."""
+    for one in (port, port + 1) if port else ():
+        with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as tried:
+            tried.bind(("", one))
 
 
 def _started(port: int, host: str) -> tuple[Any, Any, int]:

@@ -96,7 +96,7 @@ class Other:
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 encoded = {line["ImageId"]: line["EncodedPixels"] for line in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, csv.Error) as error:
             raise InputError(f"{path}: expected masks as ptxtf.evaluate writes them. Received: {error}") from None
         return cls(directory, rows, encoded)
 

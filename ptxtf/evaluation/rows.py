@@ -176,7 +176,7 @@ def read(path: files.Path) -> list[Row]:
             return [Row(**{name: _value(kinds[name], text) for name, text in line.items()}) for line in reader]
     except FileNotFoundError:
         raise InputError(f"{path}: expected what ptxtf.evaluate writes. Received: no such file") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: expected the rows of ptxtf.evaluate's images.csv. Received: {error}") from None
 
 

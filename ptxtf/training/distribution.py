@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +32,13 @@ def machines() -> dict[str, list[str]]:
         InputError: TF_CONFIG is not what TensorFlow takes.
     """
     try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster") or {}
+        given = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        found = given.get("cluster") or {}
     except (ValueError, AttributeError) as error:
         raise InputError(f"{_EXPECTED}{first_line(error)}") from None
+    if given and not found:
+        raise InputError(f"{_EXPECTED}{', '.join(given)} without a cluster")
+    return found
 
 
 def tpu() -> str:
@@ -144,6 +149,24 @@ def _parts(batch: tuple, accumulate: int, replicas: int, here: slice) -> tf.data
         return tf.reshape(by_replica, [here.stop - here.start, values.shape[0] // replicas, *values.shape[1:]])
 
     return tf.data.Dataset.from_tensor_slices(tuple(map(divide, batch)))
+
+
+def check_alike(of: tf.distribute.Strategy, settings: str) -> None:
+    """Check that all machines have the same settings; with others they would wait for one another for ever.
+
+    Raises:
+        InputError: they differ.
+    """
+    if not _has_others(of):
+        return
+    own = float(zlib.crc32(settings.encode()))
+
+    def total() -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_reduce("MEAN", tf.constant(own, tf.float64))
+
+    mean = of.experimental_local_results(of.run(tf.function(total, autograph=False)))[0].numpy()
+    if mean != own:
+        raise InputError("expected the same flags on all machines of TF_CONFIG. Received: others on some of them")
 
 
 def meet(of: tf.distribute.Strategy) -> None:

@@ -30,8 +30,9 @@ Batches = Iterator[list[steps.Batch]]
 
 def batches(run: Run, stage: Stage, *, first_epoch: int) -> Batches:
     """Yield the batches of one epoch after another without end, from epoch `first_epoch` on."""
-    stream = _stream(run, stage, first_epoch=first_epoch)
-    by_replica = iter(distribution.distribute(run.strategy, stream, accumulate=run.learner.accumulate))
+    with served.understood(stage.source.services):
+        stream = _stream(run, stage, first_epoch=first_epoch)
+        by_replica = iter(distribution.distribute(run.strategy, stream, accumulate=run.learner.accumulate))
     made = served.answered(by_replica, stage.source.services)
     while True:
         for left in range(stage.batches_per_epoch, 0, -stage.batches_per_call):

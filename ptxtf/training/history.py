@@ -24,7 +24,7 @@ def read(run_dir: files.Path, *, epochs: int | None = None) -> list[dict[str, fl
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         found = [row for row in rows if epochs is None or row["epoch"] <= epochs]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise InputError(f"{path}: expected a table of numbers with one row per epoch. Received: {error}") from None
     if found and found[0].keys() not in ({*_COLUMNS}, {*_COLUMNS} - {*_OF_VALIDATION}):
         raise InputError(

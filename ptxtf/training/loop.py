@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, forward, rundir
@@ -54,6 +55,7 @@ def train(config: RunConfig) -> files.Path:
                 "give another run another --run_dir. Received: none"
             )
         with distribution.together(strategy):
+            distribution.check_alike(strategy, rundir.shared(config))
             run = setup.build(config, strategy, begun=bool(begun))
             print(_means(run), flush=True)
             if config.training.dry_run:
@@ -70,12 +72,15 @@ def _at_work(run_dir: files.Path, strategy: tf.distribute.Strategy, *, dry_run: 
         with contextlib.redirect_stdout(io.StringIO()):
             yield
         return
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"{run_dir}: expected a folder as --run_dir. Received: a file")
     if dry_run:
         yield
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     with files.locked(run_dir):
-        files.sweep(run_dir)
+        for folder in (run_dir, run_dir / rundir.EPOCHS):
+            files.sweep(folder)
         yield
 
 
@@ -92,11 +97,12 @@ def _check(config: RunConfig) -> None:
         raise InputError("expected a --val_split for --patience, --keep=dice and --schedule=plateau. Received: none")
     if both := set(inputs.train_split.split("+")) & set(inputs.val_split.split("+")):
         raise InputError(f"expected a --val_split that is not trained on. Received: {', '.join(sorted(both))} in both")
-    ends = {"freeze_epochs": max(network.freeze_epochs, default=0)}
+    ends: dict[str, float] = {"freeze_epochs": max(network.freeze_epochs, default=0)}
     ends["first_sizes"] = len(training.first_sizes) * training.size_epochs
+    ends["warmup_epochs"] = optimizer.warmup_epochs
     for name, end in ends.items():
         if end >= training.epochs:
-            raise InputError(f"expected --epochs above {end}, where --{name} end. Received: epochs={training.epochs}")
+            raise InputError(f"expected --epochs above {end:g}, where --{name} end. Received: epochs={training.epochs}")
 
 
 def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
@@ -108,6 +114,21 @@ def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
     run_dir = files.path(config.training.run_dir)
     precision = rundir.read_flags(run_dir).network.precision if begun else forward.choose_precision("auto")
     return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
+
+
+def _note_records(run: Run, *, is_begun: bool) -> None:
+    """Write which images the run learns from; when it goes on, they have to be the same.
+
+    Raises:
+        InputError: they are others.
+    """
+    now, before = list(_learnt_from(run)), rundir.read_trained_on(run.run_dir)
+    if is_begun and before is not None and before != now:
+        raise InputError(
+            f"{run.config.inputs.records_dir}: expected the images that the run was begun with, as "
+            f"{run.run_dir / rundir.TRAINED_ON} lists them; give another run another --run_dir. Received: others"
+        )
+    rundir.write_trained_on(run.run_dir, now)
 
 
 def _learnt_from(run: Run) -> Iterator[rundir.Used]:
@@ -139,7 +160,7 @@ def _train(run: Run, begun: list[files.Path]) -> None:
     rows = history.read(run.run_dir, epochs=state.epoch)
     if run.is_chief:
         rundir.write_flags(run.run_dir, run.config)
-        rundir.write_trained_on(run.run_dir, _learnt_from(run))
+        _note_records(run, is_begun=bool(begun))
     events = watch.Watch(run.run_dir, _cases(run), run.logits_of) if run.is_chief else None
     stage = None
     for phase, following in itertools.zip_longest(run.phases, run.phases[1:]):
@@ -167,6 +188,10 @@ def _train_phase(
             row |= {f"val_{name}": value for name, value in metrics.means(totals).items()} if totals else {}
             rows.append(history.rounded(row | {"seconds": time.perf_counter() - start}))
             _note(run, rows, totals, events)
+        if run.is_chief and not (run.run_dir / rundir.FLAGS).is_file():
+            raise InputError(
+                f"{run.run_dir}: expected the run's folder to stay while it goes on. Received: no {rundir.FLAGS}"
+            )
         state.save(write=run.is_chief)
         if run.is_chief:
             # those of the epoch before are for its checkpoint, should this one be damaged
@@ -213,7 +238,12 @@ def _try_out(run: Run) -> None:
         start = time.perf_counter()
         with readable(run.config.inputs.records_dir):
             call = next(batches)
-        steps = len(stage.train(call).numpy())
+        losses = stage.train(call).numpy()
+        if not np.isfinite(losses).all():
+            raise InputError(
+                f"expected a loss that is a number; a lower --learning_rate or --clip_norm may help. Received: {losses}"
+            )
+        steps = len(losses)
         seconds.append(time.perf_counter() - start)
     each, count = seconds[1] / steps, stage.steps_per_epoch
     print(

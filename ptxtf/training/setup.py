@@ -201,4 +201,10 @@ def _val_split(config: RunConfig) -> Split | None:
     inputs = config.inputs
     if not inputs.val_split:
         return None
-    return Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
+    split = Split(inputs.records_dir, inputs.val_split, image_size=inputs.image_size, cache=inputs.cache != "none")
+    if config.training.keep == "dice" and not split.positives:
+        raise InputError(
+            f"{inputs.records_dir}: expected images with a pneumothorax in --val_split={inputs.val_split} for "
+            "--keep=dice. Received: none"
+        )
+    return split

@@ -14,6 +14,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from ptxtf import files, pictures, rundir
 from ptxtf.data.dataset import Batch, Split
+from ptxtf.errors import InputError, first_line
 from ptxtf.forward import Logits
 from ptxtf.training.steps import THRESHOLD
 
@@ -37,7 +38,11 @@ class Watch:
     """
 
     def __init__(self, run_dir: files.Path, cases: Batch | None, logits_of: Logits) -> None:
-        self._writer = tf.summary.create_file_writer(str(run_dir / rundir.TENSORBOARD))
+        folder = run_dir / rundir.TENSORBOARD
+        try:
+            self._writer = tf.summary.create_file_writer(str(folder))
+        except tf.errors.OpError as error:
+            raise InputError(f"{folder}: expected a folder for events. Received: {first_line(error)}") from None
         self._cases = cases
         self._logits_of = logits_of
 

@@ -12,9 +12,10 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ptxtf import pipeline
-from ptxtf.config import InputConfig, PreprocessConfig
+from ptxtf.config import InputConfig, PreprocessConfig, ServiceConfig
 from ptxtf.data import served
 from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
@@ -92,9 +93,13 @@ def test_records_converted_anew_under_the_same_path_are_not_taken_for_the_old_on
             next(served.answered(batches, addresses))
 
 
-@pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://:1", ""])
+@pytest.mark.parametrize(
+    "address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://:1", "grpc://a:65535", ""]
+)
 def test_an_address_that_is_none_is_refused(address):
-    with pytest.raises(ValueError, match=r"^expected data_service of grpc://host:port, one or more\. Received: "):
+    with pytest.raises(
+        ValueError, match=r"^expected data_service of grpc://host:port, one or more, ports in 1\.\.65534\. Received: "
+    ):
         InputConfig(records_dir="records", data_service=(address,))
 
 
@@ -115,6 +120,49 @@ def test_a_port_that_is_taken_is_one_clear_line():
     assert done.stderr.splitlines()[-1].startswith(
         "ptxtf.data.service: expected --host that can be found, and --port that is free like the next one. Received: "
     )
+
+
+def test_a_port_that_another_service_has_is_one_clear_line(services):
+    with services(1) as (_, (address,)):
+        port = int(address.rpartition(":")[2])
+        for taken in (port, port - 1, port + 1):  # each service has two
+            with pytest.raises(InputError, match=r"^expected --host that can be found, and --port that is free"):
+                served.serve(ServiceConfig(port=taken, host="localhost"), ready=print)
+
+
+def test_what_takes_calls_and_does_not_answer_is_one_clear_line(records, monkeypatch):
+    monkeypatch.setattr(served, "_ANSWER_S", 2.0)
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+        other.bind(("localhost", port + 1))
+        for silent in (one, other):
+            silent.listen()
+        with pytest.raises(InputError, match=rf"^grpc://localhost:{port}: expected a data .* no answer within 2 s"):
+            source(records, [f"grpc://localhost:{port}"])
+
+
+def test_a_service_that_is_stopped_in_mid_training_is_one_clear_line(records, services, monkeypatch):
+    with services(1) as ((process,), addresses):
+        made = served.answered(iter(source(records, addresses).epochs(4, seed=0)), addresses)
+        next(made)
+        monkeypatch.setattr(served, "_PATIENCE_S", 0.5)
+        monkeypatch.setattr(served, "_ANSWER_S", 2.0)
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(InputError, match=rf"^{addresses[0]}: expected a data service"):
+            collections.deque(made, maxlen=0)
+
+
+def test_what_tensorflow_says_of_services_is_one_clear_line():
+    with (
+        pytest.raises(
+            InputError, match=r"^grpc://a:1: expected data services that .* Received: Dataset id 2 not found"
+        ),
+        served.understood(["grpc://a:1"]),
+    ):
+        raise tf.errors.NotFoundError(None, None, "Dataset id 2 not found")
+    with pytest.raises(tf.errors.NotFoundError), served.understood([]):
+        raise tf.errors.NotFoundError(None, None, "of no service")
 
 
 def test_what_is_no_longer_wanted_is_dropped(records, services):

@@ -13,7 +13,7 @@ from ptxtf.training import distribution
 @pytest.mark.parametrize(
     "text",
     [
-        "{", "5", '"text"', "[]",
+        "{", "5", '"text"', "[]", '{"clusters": {"worker": ["localhost:1"]}}',
         '{"cluster": {"worker": ["localhost:1"]}}',
         '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "nurse", "index": 0}}',

@@ -1,7 +1,9 @@
 """The training loop: it learns, it can be stopped anywhere, and its settings do what they say."""
 
 import csv
+import itertools
 import shutil
+import socket
 
 import keras
 import numpy as np
@@ -260,7 +262,15 @@ def test_a_history_of_other_columns_is_one_clear_line(run, finished, replaced):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "epoch,loss,seconds\n1,0.5,9\n", "epoch,loss,seconds\n1,0.5,9\n2,abc,9\n", "a,b\n1,2\n3,4\n"]
+    "content",
+    [
+        None,
+        "",
+        "epoch,loss,seconds\n1,0.5,9\n",
+        "epoch,loss,seconds\n1,0.5,9\n2,abc,9\n",
+        "a,b\n1,2\n3,4\n",
+        f'a\n"{"x" * 200_000}',
+    ],
 )
 def test_a_damaged_history_is_one_clear_line(tmp_path, content):
     if content is not None:
@@ -294,6 +304,52 @@ def test_a_damaged_run_is_one_clear_line(run, finished, damage, message):
     with pytest.raises(InputError, match=message) as caught:
         run()
     assert "\n" not in str(caught.value)
+
+
+def test_events_that_cannot_be_written_are_one_clear_line(run, finished):
+    events = finished() / rundir.TENSORBOARD
+    shutil.rmtree(events)
+    events.write_text("a file")
+    with pytest.raises(InputError, match=r"tensorboard: expected a folder for events\. Received: "):
+        run(epochs=3)
+
+
+def test_a_folder_that_vanishes_ends_the_run(run, tmp_path, calls_by):
+    def vanishing(train):
+        calls = itertools.count(1)
+
+        def call(batches):
+            if next(calls) == 5:  # in the second epoch
+                shutil.rmtree(tmp_path / "run")
+            return train(batches)
+
+        return call
+
+    with (
+        calls_by(vanishing),
+        pytest.raises(InputError, match=r"run: expected the run's folder to stay while it goes on"),
+    ):
+        run(epochs=3)
+
+
+def test_a_run_does_not_go_on_with_other_images(run, finished):
+    listed = finished() / rundir.TRAINED_ON
+    lines = listed.read_text().splitlines()
+    assert lines[0] == "image_id,patient,used"
+    assert [line.split(",")[2] for line in lines[1:]] == ["train"] * 12 + ["val"] * 6
+    listed.write_text("\n".join([lines[0], *lines[2:]]) + "\n")  # as if the records had been others
+    with pytest.raises(
+        InputError, match=r"expected the images that the run was begun with, .*trained_on\.csv lists them"
+    ):
+        run(epochs=3)
+
+
+def test_what_killed_processes_left_among_the_epochs_is_swept(run, finished):
+    folder = finished()
+    leftover = folder / rundir.EPOCHS / f".epoch-00003.weights.h5.{socket.gethostname()}.4194304.part.weights.h5"
+    leftover.write_bytes(b"half")
+    run(epochs=3)
+    assert not leftover.exists()
 
 
 def spoil(run_dir, epoch):

@@ -50,14 +50,15 @@ def free_ports(count):
     return ports
 
 
-def start(arguments, *, machines):
-    """Start a command on so many machines."""
+def start(arguments, *, machines, others=()):
+    """Start a command on so many machines, on the last one with `others` if given."""
     workers = [f"localhost:{port}" for port in free_ports(machines)]
     processes = []
     for index in range(machines):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         environment = os.environ | ({"TF_CONFIG": json.dumps(cluster)} if machines > 1 else {})
-        command = [sys.executable, "-c", TRAIN, *map(str, arguments)]
+        own = others if others and index == machines - 1 else arguments
+        command = [sys.executable, "-c", TRAIN, *map(str, own)]
         pipe = subprocess.PIPE
         processes.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
     return processes
@@ -120,3 +121,9 @@ def test_two_machines_equal_one_and_go_on_after_one_was_killed(records, tmp_path
     assert "going on after epoch" in chief_printed
     assert len(losses(tmp_path / "killed")) == 20
     np.testing.assert_allclose(losses(tmp_path / "killed")[:3], losses(tmp_path / "one"), rtol=1e-5)
+
+
+def test_machines_with_other_flags_do_not_wait_for_one_another(records, tmp_path):
+    done = finish(start([records, tmp_path / "run", 2], machines=2, others=[records, tmp_path / "run", 3]))
+    assert all(status for *_, status in done)
+    assert any("expected the same flags on all machines of TF_CONFIG" in errors for _, errors, _ in done), done

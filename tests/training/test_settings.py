@@ -214,6 +214,24 @@ def test_a_loss_that_is_no_number_names_the_images_and_keeps_the_last_state(run,
     assert [path.name for path in rundir.checkpoints(folder)] == ["ckpt-1"]
 
 
+def test_a_dry_run_tells_a_loss_that_is_no_number(run):
+    with pytest.raises(InputError, match=r"expected a loss that is a number; .* Received: \[.*(nan|inf)"):
+        run(dry_run=True, learning_rate=1e30)
+
+
+def test_a_file_as_folder_is_refused_before_anything_is_built(run, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    for settings in ({}, {"dry_run": True}):
+        with pytest.raises(InputError, match=r"run: expected a folder as --run_dir\. Received: a file"):
+            run(**settings)
+
+
+def test_epochs_are_not_chosen_by_positives_where_there_are_none(run, monkeypatch):
+    monkeypatch.setattr(dataset.shards.Manifest, "positives", lambda _, split: 6 * (split == "train"))
+    with pytest.raises(InputError, match=r"expected images with a pneumothorax in --val_split=val for --keep=dice"):
+        run(keep="dice")
+
+
 def test_one_process_a_folder(run, tmp_path):
     (tmp_path / "run").mkdir()
     with files.locked(tmp_path / "run"), pytest.raises(InputError, match="expected a folder that no other process"):
@@ -229,6 +247,7 @@ def test_one_process_a_folder(run, tmp_path):
         ({"mode": "patch", "first_sizes": (32,)}, r"expected no first_sizes with mode=patch\. Received: .*32"),
         ({"first_sizes": (32,)}, r"expected --epochs above 10, where --first_sizes end\. Received: epochs=2"),
         ({"freeze_epochs": (1, 2)}, r"expected --epochs above 2, where --freeze_epochs end\. Received: epochs=2"),
+        ({"warmup_epochs": 2.0}, r"expected --epochs above 2, where --warmup_epochs end\. Received: epochs=2"),
         ({"train_split": "train+val"}, r"expected a --val_split that is not trained on\. Received: val in both"),
         ({"batch_size": 99}, r"expected at least --batch_size=99 images in the training split\. Received: 12"),
     ],
