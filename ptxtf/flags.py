@@ -162,6 +162,7 @@ def _import_tensorflow() -> None:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # which is read once; commands that this one calls do the same
 
 
 def _expand(argv: Sequence[str], *, origin: str, seen: tuple[files.Path, ...]) -> Iterator[tuple[str, str]]:

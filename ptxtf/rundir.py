@@ -8,12 +8,14 @@ In it stand
     trained_on.csv     the images that it has learnt from, and their patients, as the records name them
     rule.json          what makes masks of its probabilities, as chosen on the validation split
     history.csv        one row per epoch; curves.png draws it
+    memory.json        the most memory that an epoch has taken, in GiB: of the first GPU, or of the process
     checkpoints/       weights, optimizer and averages after each epoch (the last two)
     epochs/            the weights of the epochs that the final model is made of, as far as they are known
     tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
 import csv
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ MODEL = "model.keras"
 RULE = "rule.json"
 TRAINED_ON = "trained_on.csv"
 HISTORY = "history.csv"
+MEMORY = "memory.json"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
 EPOCHS = "epochs"
@@ -68,6 +71,20 @@ def read_flags(run_dir: files.Name) -> RunConfig:
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
     stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
     return RunConfig(*stages)
+
+
+def note_memory(run_dir: files.Path, gib: float) -> None:
+    """Write how much memory an epoch has taken, unless one before took more."""
+    if gib > (read_memory(run_dir) or 0.0):
+        files.write_json(run_dir / MEMORY, {"gib": round(gib, 3)})
+
+
+def read_memory(run_dir: files.Path) -> float | None:
+    """Return the most memory that an epoch has taken, in GiB; None where that is not known."""
+    try:
+        return float(json.loads((run_dir / MEMORY).read_text(encoding="utf-8"))["gib"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Used(NamedTuple):

@@ -135,6 +135,7 @@ def test_help_tells_every_flag_with_its_default():
 COMMANDS = [
     "ptxtf.train",
     "ptxtf.evaluate",
+    "ptxtf.compare",
     "ptxtf.predict",
     "tools.make_phantoms",
     "tools.make_tfrecords",

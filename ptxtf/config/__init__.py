@@ -16,13 +16,14 @@ One that another setting gives no effect is refused. `dataclasses.replace` makes
 from ptxtf.config.fields import check_fields, check_seed, setting
 from ptxtf.config.network import Attention, LossConfig, Mode, ModelConfig, Precision, PreprocessConfig, Upsampling
 from ptxtf.config.records import Cache, ConvertConfig, InputConfig, PhantomConfig, ServiceConfig
-from ptxtf.config.results import EvaluateConfig, MaskConfig, PredictConfig
+from ptxtf.config.results import CompareConfig, EvaluateConfig, MaskConfig, PredictConfig
 from ptxtf.config.training import RUN, OptimizerConfig, RunConfig, TrainConfig
 
 __all__ = [
     "RUN",
     "Attention",
     "Cache",
+    "CompareConfig",
     "ConvertConfig",
     "EvaluateConfig",
     "InputConfig",

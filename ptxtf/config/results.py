@@ -3,7 +3,15 @@
 import dataclasses
 import re
 
-from ptxtf.config.fields import check, check_fields, check_not_negative, check_positive, check_seed, setting
+from ptxtf.config.fields import (
+    check,
+    check_default,
+    check_fields,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    setting,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +91,46 @@ class EvaluateConfig:
         found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", self.part)
         is_part = found and 1 <= int(found[1]) <= int(found[2])
         check(not self.part or bool(is_part), "part as 2/4, the second of four", part=self.part)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Networks trained and scored alike."""
+
+    records_dir: str = setting("folder that tools.make_tfrecords wrote")
+    output_dir: str = setting("folder for a folder of each network, table1.csv, report.html and report.md")
+    backbones: tuple[str, ...] = setting(
+        "encoders: names of ptxtf.models.BACKBONES",
+        ("vgg16", "vgg19", "resnet34", "resnet50", "densenet121", "inceptionv3"),
+    )
+    modes: tuple[str, ...] = setting("whole, patch, or both", ("whole", "patch"))
+    recipe: str = setting("flag file that all of them are trained by: one of the recipes, or your own", "study.flags")
+    weights: str = setting("encoder weights, as of ptxtf.train: imagenet, none, …; empty: as the recipe has it", "")
+    epochs: int = setting("passes over the training split; 0: as the recipe has it", 0)
+    image_size: int = setting("height and width the networks see, in pixels; 0: as the recipe has it", 0)
+    patch_size: int = setting("height and width of a patch in pixels", 128)
+    split: str = setting("split to score", "test")
+    folds: int = setting(
+        "cross-validation on records made with --split=kfold: so many of the folds are scored, each by a network that "
+        "was trained on the others (and, where the recipe has a --val_split, chosen by the next one); 0: one network "
+        "for --split",
+        0,
+    )
+    bootstrap: int = setting("resamples (by patient) behind each 95 % interval", 1000)
+    gallery: int = setting("cases drawn in the report", 8)
+    spacing_factor: float = setting("as of ptxtf.evaluate", 0.0)
+    seed: int = setting("seed of weights, order, augmentation and bootstrap", 0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check(len(set(self.backbones)) == len(self.backbones) > 0, "backbones, each once", backbones=self.backbones)
+        is_known = 0 < len(set(self.modes)) == len(self.modes) and set(self.modes) <= {"whole", "patch"}
+        check(is_known, "modes of whole, patch, each once", modes=self.modes)
+        check_positive(patch_size=self.patch_size, bootstrap=self.bootstrap)
+        check_not_negative(epochs=self.epochs, image_size=self.image_size, folds=self.folds, gallery=self.gallery)
+        check_not_negative(spacing_factor=self.spacing_factor)
+        check_default(self, "split", when=self.folds > 0, of="folds")
+        check_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

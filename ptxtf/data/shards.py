@@ -8,6 +8,7 @@ dataset.json (`Manifest`) says what the shards hold; a reader trusts nothing els
 import dataclasses
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterable
 from typing import Any
@@ -64,6 +65,11 @@ class Manifest:
             if name not in self.splits:
                 raise InputError(f"expected a split of {', '.join(self.splits)}. Received: split={name!r}")
         return tuple(shard for name in names for shard in self.splits[name])
+
+    def folds(self) -> list[str]:
+        """Return the splits fold0, fold1, … in their order; none where records were not made with --split=kfold."""
+        found = (name for name in self.splits if re.fullmatch(r"fold\d+", name))
+        return sorted(found, key=lambda name: int(name.removeprefix("fold")))
 
     def images(self, split: str) -> int:
         """Return the number of images in a split."""

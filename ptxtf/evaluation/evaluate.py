@@ -20,7 +20,7 @@ from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
 from ptxtf.evaluation import calibration, gallery, notes, report, scores
 from ptxtf.evaluation import rows as image_rows
-from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Other
+from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Kept
 from ptxtf.inference import cases, choice, masks
 from ptxtf.inference.predictor import Predictor
 
@@ -29,11 +29,13 @@ _PART = "part-{}-of-{}.json"
 
 @dataclasses.dataclass(frozen=True)
 class _Scored:
-    """What is kept of one image: its row, its pixels' calibration, and its mask as run-length text."""
+    """What is kept of one image: its row, its pixels' calibration, its mask as run-length text, and its time."""
 
     row: image_rows.Row
     bins: calibration.Bins
     mask: str
+    seconds: float
+    """Of prediction, its share of the batch's."""
 
 
 def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool = False) -> Evaluation | None:
@@ -53,7 +55,7 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool 
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    other = Other.read(files.path(config.against)) if config.against else None
+    other = Kept.read(files.path(config.against)) if config.against else None
     predictor = Predictor.load(config.run_dir, in_pairs=in_pairs)
     rule = choice.complete(mask_config, config.run_dir)
     dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
@@ -79,7 +81,7 @@ def _conclude(
     dataset: tf.data.Dataset,
     config: EvaluateConfig,
     rule: masks.Rule,
-    other: Other | None,
+    other: Kept | None,
 ) -> Evaluation:
     """Write what follows from all images."""
     rows = [one.row for one in scored]
@@ -92,6 +94,7 @@ def _conclude(
         presence=calibration.bins(np.array([row.presence for row in rows]), np.array([row.positive for row in rows])),
         rule=rule,
         notes=notes.of(rows, config, rule),
+        seconds_per_image=float(np.median([one.seconds for one in scored])),
         difference=other.differences(rows, config) if other else {},
         settings=config,
     )
@@ -110,13 +113,14 @@ def _score(
     predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
 ) -> Iterator[_Scored]:
     batch_size = devices.images_at_once(config.batch_size)
-    for case, probabilities in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
+    for case, probabilities, seconds in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
         predicted_mask = masks.decide(probabilities, rule)
         presence = image_rows.presence(probabilities, min_area_px=rule.min_area_px)
         yield _Scored(
             row=image_rows.score(case, predicted_mask, presence=presence, spacing_factor=config.spacing_factor),
             bins=calibration.bins(probabilities, case["mask"]),
             mask=rle.encode(predicted_mask),
+            seconds=seconds,
         )
 
 
@@ -134,7 +138,9 @@ def _key(config: EvaluateConfig, rule: masks.Rule) -> str:
 
 def _write_part(path: files.Path, scored: Sequence[_Scored], key: str) -> None:
     bins = [[values.tolist() for values in vars(one.bins).values()] for one in scored]
-    images = [[dataclasses.asdict(one.row), kept, one.mask] for one, kept in zip(scored, bins, strict=True)]
+    images = [
+        [dataclasses.asdict(one.row), kept, one.mask, one.seconds] for one, kept in zip(scored, bins, strict=True)
+    ]
     files.write_json(path, {"key": key, "images": images})
 
 
@@ -158,8 +164,8 @@ def _read_parts(directory: files.Path, count: int, key: str) -> list[_Scored] | 
                 )
             parts.append(
                 [
-                    _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask)
-                    for row, bins, mask in content["images"]
+                    _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask, seconds)
+                    for row, bins, mask, seconds in content["images"]
                 ]
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

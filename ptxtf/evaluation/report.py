@@ -8,19 +8,23 @@ import base64
 import html
 import importlib.resources
 import math
+import urllib.parse
 from collections.abc import Sequence
 
 import numpy as np
 
 from ptxtf import files, rundir
+from ptxtf.config import CompareConfig
 from ptxtf.evaluation import calibration, charts, presence, strata, tables
 from ptxtf.evaluation.gallery import Figure
+from ptxtf.evaluation.grid import Cell
 from ptxtf.evaluation.ratios import Score
 from ptxtf.evaluation.results import Evaluation
 from ptxtf.evaluation.tables import Table
 from ptxtf.training import history
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_COMPARISON = "Pneumothorax segmentation: networks compared"
 _DISCLAIMER = "Research software, no medical device. Do not use it to decide about a patient."
 
 
@@ -42,6 +46,50 @@ def page(evaluation: Evaluation, figures: Sequence[Figure]) -> str:
 {"".join(map(table, tables.of(evaluation)))}
 {table(tables.of_images(evaluation.rows))}
 """,
+    )
+
+
+def comparison(
+    config: CompareConfig,
+    shown: Sequence[Table],
+    notes: Sequence[str],
+    figures: Sequence[Figure],
+    cells: Sequence[Cell],
+) -> str:
+    """Return the report of a comparison; below a network's tables it points to each one's own report."""
+    links = "".join(
+        f'<li><a href="{_text(urllib.parse.quote(cell.name))}/test/report.html">{_text(cell.name)}</a></li>'
+        for cell in cells
+    )
+    return document(
+        _COMPARISON,
+        f"""
+<p>{_text(_compared(config))}</p>
+<p class="note">{_DISCLAIMER}</p>
+{_warnings(notes)}
+{table(shown[0])}
+<h2>Cases</h2>
+<p class="note">Of the encoder with the best Dice over positives: truth, whole images, patches.</p>
+{_gallery(figures, in_panels=True)}
+<h2>Which differences are more than chance, and what it cost</h2>
+{"".join(map(table, shown[1:]))}
+<h2>Each network's own report</h2>
+<ul>{links}</ul>
+""",
+    )
+
+
+def comparison_markdown(config: CompareConfig, shown: Sequence[Table], notes: Sequence[str]) -> str:
+    """Return the same in Markdown, without pictures."""
+    lines = [f"# {_COMPARISON}", "", _compared(config), "", _DISCLAIMER, "", *(f"- **{note}**" for note in notes)]
+    return "\n".join(lines) + "\n" + "".join(map(markdown_table, shown))
+
+
+def _compared(config: CompareConfig) -> str:
+    images = f"{config.folds} folds" if config.folds else f"split {config.split}"
+    return (
+        f"{', '.join(config.backbones)}; {' and '.join(config.modes)}; trained by {config.recipe}, scored on {images} "
+        f"of {config.records_dir}. Intervals: 95 %, by bootstrap over patients."
     )
 
 
@@ -130,14 +178,15 @@ def _card(label: str, score: Score, note: str = "") -> str:
     return f'<div class="card">{_text(label)}<b>{value}</b><span class="note">{_text(faint)}</span></div>'
 
 
-def _gallery(figures: Sequence[Figure]) -> str:
+def _gallery(figures: Sequence[Figure], *, in_panels: bool = False) -> str:
+    """Return the figures, each with all layers over one film, or with each layer over a film of its own."""
     if not figures:
         return (
             '<p class="note">No case is shown.</p><div class="gallery"></div><input id="opacity" type="range" hidden>'
         )
-    layers = [("truth", "truth"), ("predicted", "prediction")]
+    layers = [("truth", "truth"), ("predicted", "whole images" if in_panels else "prediction")]
     if any(figure.other is not None for figure in figures):
-        layers.append(("other", "the other run's prediction"))
+        layers.append(("other", "patches" if in_panels else "the other run's prediction"))
     boxes = "".join(
         f'<label class="{name}"><input type="checkbox" value="{name}" checked> {label}</label>'
         for name, label in layers
@@ -145,19 +194,22 @@ def _gallery(figures: Sequence[Figure]) -> str:
     return (
         '<div class="controls"><label>Outlines <input id="opacity" type="range" min="0" max="100" value="100" '
         f'aria-label="opacity of the outlines"></label>{boxes}</div>'
-        f'<div class="gallery">{"".join(map(_figure, figures))}</div>'
+        f'<div class="gallery{" panels" * in_panels}">'
+        f"{''.join(_figure(one, in_panels=in_panels) for one in figures)}</div>"
     )
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, *, in_panels: bool) -> str:
     row = figure.row
     layers = [("truth", figure.truth), ("predicted", figure.predicted)]
     if figure.other is not None:
         layers.append(("other", figure.other))
-    images = "".join(f'<img class="layer {name}" src="{_source(content)}" alt="">' for name, content in layers)
+    images = [f'<img class="layer {name}" src="{_source(content)}" alt="">' for name, content in layers]
+    film = f'<img src="{_source(figure.image)}" alt="radiograph {_text(row.image_id)}">'
+    films = [film, *(film + image for image in images)] if in_panels else [film + "".join(images)]
     return (
-        f'<figure><span class="film"><img src="{_source(figure.image)}" alt="radiograph {_text(row.image_id)}">'
-        f"{images}</span><figcaption><b>{_text(figure.why)}</b>, Dice {row.dice:.4f}<br>{_text(row.image_id)}"
+        f'<figure><span class="films">{"".join(f"""<span class="film">{one}</span>""" for one in films)}</span>'
+        f"<figcaption><b>{_text(figure.why)}</b>, Dice {row.dice:.4f}<br>{_text(row.image_id)}"
         "</figcaption></figure>"
     )
 

@@ -10,6 +10,7 @@ In OUTPUT_DIR stand
 
 import csv
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,7 @@ class Evaluation:
         presence: how often there was a pneumothorax where the image's `presence` said so.
         rule: that made the masks.
         notes: what a reader must know, a line each.
+        seconds_per_image: median time of prediction, in a batch, without reading and scoring.
         difference: to another evaluation, by what is compared; empty without one.
         settings: what it was asked for.
     """
@@ -47,6 +49,7 @@ class Evaluation:
     presence: calibration.Bins
     rule: masks.Rule
     notes: Sequence[str]
+    seconds_per_image: float
     difference: Mapping[str, scores.Difference]
     settings: EvaluateConfig
 
@@ -61,6 +64,7 @@ class Evaluation:
                 },
                 "difference": {name: dataclasses.asdict(value) for name, value in self.difference.items()},
                 "notes": list(self.notes),
+                "seconds_per_image": self.seconds_per_image,
                 "rule": dataclasses.asdict(self.rule),
                 "settings": dataclasses.asdict(self.settings),
             }
@@ -77,28 +81,40 @@ def _plain(value: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Other:
-    """What another evaluation of the same images left: its rows, and its masks as run-length text by image id."""
+class Kept:
+    """What an evaluation left in its folder.
+
+    Attributes:
+        directory: the folder.
+        rows: of each image.
+        masks: the model's, as run-length text by image id.
+        notes: what a reader must know, a line each.
+        seconds_per_image: median time of prediction.
+    """
 
     directory: files.Path
     rows: Sequence[image_rows.Row]
     masks: Mapping[str, str]
+    notes: Sequence[str]
+    seconds_per_image: float
 
     @classmethod
-    def read(cls, directory: files.Path) -> "Other":
-        """Read images.csv and predictions.csv.
+    def read(cls, directory: files.Path) -> "Kept":
+        """Read images.csv, predictions.csv and scores.json.
 
         Raises:
-            InputError: the folder lacks them, or they hold something else.
+            InputError: the folder lacks one of them, or it holds something else.
         """
         rows = image_rows.read(directory / IMAGES)
-        path = directory / PREDICTIONS
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with (directory / PREDICTIONS).open(encoding="utf-8", newline="") as file:
                 encoded = {line["ImageId"]: line["EncodedPixels"] for line in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise InputError(f"{path}: expected masks as ptxtf.evaluate writes them. Received: {error}") from None
-        return cls(directory, rows, encoded)
+            scored = json.loads((directory / SCORES).read_text(encoding="utf-8"))
+            return cls(directory, rows, encoded, scored["notes"], float(scored["seconds_per_image"]))
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(
+                f"{directory}: expected {PREDICTIONS} and {SCORES} as ptxtf.evaluate writes them. Received: {error}"
+            ) from None
 
     def differences(self, rows: Sequence[image_rows.Row], config: EvaluateConfig) -> dict[str, scores.Difference]:
         """Return by how much these rows' Dice is above this evaluation's: "all" images, and "positives" if any.

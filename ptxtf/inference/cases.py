@@ -1,6 +1,7 @@
 """Records -> examples in NumPy, one after another, each with its probabilities at the original size."""
 
 import itertools
+import time
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
@@ -31,8 +32,8 @@ def read(records_dir: files.Name, split: str, *, image_size: int) -> tf.data.Dat
 
 def predict(
     predictor: Predictor, dataset: tf.data.Dataset, *, batch_size: int, title: str
-) -> Iterator[tuple[Case, np.ndarray]]:
-    """Yield each example with its probabilities at the original size, float32 [H, W].
+) -> Iterator[tuple[Case, np.ndarray, float]]:
+    """Yield each example, its probabilities at the original size, float32 [H, W], and its share of the batch's seconds.
 
     Args:
         predictor: of a trained run.
@@ -44,7 +45,11 @@ def predict(
     with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
         while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
             images, sizes = [case["image"] for case in group], [case["mask"].shape for case in group]
-            yield from zip(group, predictor.one_by_one(images, sizes, batch_size=batch_size), strict=True)
+            start = time.perf_counter()
+            found = list(predictor.one_by_one(images, sizes, batch_size=batch_size))
+            seconds = (time.perf_counter() - start) / len(group)
+            for case, probabilities in zip(group, found, strict=True):
+                yield case, probabilities, seconds
             bar.update(len(group))
 
 

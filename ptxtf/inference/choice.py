@@ -68,7 +68,9 @@ def choose_rule(run_dir: files.Name, records_dir: files.Name, split: str, *, bat
     with readable(records_dir):
         parts = [
             _count(probabilities, case["mask"], model)
-            for case, probabilities in cases.predict(predictor, dataset, batch_size=batch_size, title="choosing a rule")
+            for case, probabilities, _ in cases.predict(
+                predictor, dataset, batch_size=batch_size, title="choosing a rule"
+            )
         ]
     choice = _choose(rules.merge(parts), split)
     files.write_json(files.path(run_dir) / rundir.RULE, dataclasses.asdict(choice))

@@ -1,7 +1,6 @@
 """Cross-validation: a run for each fold of the records, and a table of what they reached."""
 
 import dataclasses
-import re
 
 import keras
 import numpy as np
@@ -49,13 +48,12 @@ def train(config: RunConfig) -> files.Path:
 
 
 def _folds(records_dir: files.Name) -> list[str]:
-    splits = shards.read_manifest(records_dir).splits
-    names = sorted((name for name in splits if re.fullmatch(r"fold\d+", name)), key=lambda name: int(name[4:]))
-    if len(names) < 2:
+    manifest = shards.read_manifest(records_dir)
+    if len(manifest.folds()) < 2:
         raise InputError(
-            f"{records_dir}: expected records made with --split=kfold. Received: splits {', '.join(splits)}"
+            f"{records_dir}: expected records made with --split=kfold. Received: splits {', '.join(manifest.splits)}"
         )
-    return names
+    return manifest.folds()
 
 
 def _write_table(folder: files.Path, names: list[str], best: list[loop.Row]) -> None:

@@ -194,6 +194,7 @@ def _train_phase(
             )
         state.save(write=run.is_chief)
         if run.is_chief:
+            rundir.note_memory(run.run_dir, watch.memory_gib())
             # those of the epoch before are for its checkpoint, should this one be damaged
             checkpoints.drop_weights(run.run_dir, but=[*_chosen(run, rows), *_chosen(run, rows[:-1])])
         print(_line(rows[-1], run.config.training.epochs), flush=True)

@@ -215,7 +215,7 @@ def test_two_evaluations_are_compared(evaluated, tmp_path):
     dice = [one.summary.dice["positives"].value for one in (other, first)]
     assert other.difference["positives"].value == pytest.approx(dice[0] - dice[1])
     assert "the other run" in (tmp_path / "other" / "report.html").read_text()
-    found = results.Other.read(tmp_path / "first")
+    found = results.Kept.read(tmp_path / "first")
     assert list(map(repr, found.rows)) == list(map(repr, first.rows))
 
 

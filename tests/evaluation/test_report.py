@@ -40,6 +40,7 @@ def evaluation(row, tmp_path):
         presence=calibration.bins(presence, presence > 0.4),
         rule=Rule(0.5, 0.5, 0, origin=f"chosen on {NASTY}"),
         notes=[f"Leakage: {NASTY}"],
+        seconds_per_image=0.1,
         difference={"all": scores.Difference(0.1, 0.0, 0.2, 0.03)},
         settings=settings,
     )
