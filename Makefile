@@ -1,5 +1,6 @@
 # make demo       set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
 # make test       set up and run every test
+# make test-long  what takes minutes: the study's whole grid in small size, grids that are killed
 # make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
 # make browser    Debian's Chromium, where there is none, for the tests of pages; needs root
@@ -13,7 +14,7 @@ DEMO := demo
 # A test module stays with one process, so that its costly fixtures are made once.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: setup demo test test-exhaustive test-tfio check format clean browser
+.PHONY: setup demo test test-long test-exhaustive test-tfio check format clean browser
 
 setup: .venv/ready
 
@@ -39,6 +40,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 # Each in a process of its own: together they gather more memory than many machines have.
 test-exhaustive: setup
