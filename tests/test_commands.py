@@ -115,7 +115,9 @@ def test_training_prints_a_line_per_epoch(way):
 def test_scores_stand_beside_the_baseline(way):
     folder, said = way
     summary = json.loads((folder / "scores" / "scores.json").read_text())["summary"]
-    assert f"predicting nothing scores {summary['all_empty_dice']:.4f}" in said["evaluate"].stdout
+    assert f"predicting nothing: Dice {summary['dice']['all']['all_empty']:.5f}\n" in said["evaluate"].stdout
+    images = sum(1 for _ in (folder / "scores" / "images.csv").open()) - 1
+    assert summary["dice"]["all"]["images"] == summary["images"] == images
 
 
 def test_predictions_say_the_same_in_every_form(way):

@@ -19,6 +19,7 @@ CONFIGS = {
     "ptxtf.data.service": (config.ServiceConfig,),
     "ptxtf.train": config.RUN,
     "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig),
+    "ptxtf.compare": (config.CompareConfig,),
     "ptxtf.predict": (config.PredictConfig, config.MaskConfig),
     "tools.benchmark": None,
 }
