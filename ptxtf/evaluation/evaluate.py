@@ -7,24 +7,25 @@ however images were batched or divided among processes.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import devices, files
+from ptxtf import devices, files, rundir
 from ptxtf.config import EvaluateConfig, MaskConfig
-from ptxtf.data import rle
+from ptxtf.data import rle, shards
 from ptxtf.data.dataset import readable
-from ptxtf.errors import InputError
 from ptxtf.evaluation import calibration, gallery, notes, report, scores
 from ptxtf.evaluation import rows as image_rows
 from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Kept
 from ptxtf.inference import cases, choice, masks
 from ptxtf.inference.predictor import Predictor
 
-_PART = "part-{}-of-{}.json"
+_CHUNK = 128
+"""Images after whose scoring an evaluation can be stopped and go on from there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool 
 
     Raises:
         InputError: no finished run, no records, an unknown or empty split, a damaged rule.json; a model that takes
-            other images; parts that were scored with other settings; another evaluation of other images.
+            other images; another evaluation of other images.
     """
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
@@ -60,19 +61,15 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool 
     rule = choice.complete(mask_config, config.run_dir)
     dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
     number, count = _part(config)
-    own = dataset.shard(count, number - 1).apply(
-        tf.data.experimental.assert_cardinality(len(range(number - 1, int(dataset.cardinality()), count)))
-    )
-    with readable(config.records_dir):
-        scored = list(_score(predictor, own, config, rule))
-    if count > 1:
-        key = _key(config, rule)
-        _write_part(directory / _PART.format(number, count), scored, key)
-        found = _read_parts(directory, count, key)
-        if found is None:
-            return None
-        scored = found
-    return _conclude(directory, scored, dataset, config, rule, other)
+    chunks = _Chunks(directory, _key(config, rule), int(dataset.cardinality()), count)
+    _score_the_rest(chunks, number, predictor, dataset, config, rule)
+    scored = chunks.together()
+    if scored is None:
+        return None
+    found = _conclude(directory, scored, dataset, config, rule, other)
+    if count == 1:
+        chunks.drop()
+    return found
 
 
 def _conclude(
@@ -109,6 +106,28 @@ def _conclude(
     return found
 
 
+def _score_the_rest(
+    chunks: "_Chunks",
+    number: int,
+    predictor: Predictor,
+    dataset: tf.data.Dataset,
+    config: EvaluateConfig,
+    rule: masks.Rule,
+) -> None:
+    """Score what of a part is not yet, chunk by chunk."""
+    left = chunks.of_part(number)
+    done = len(chunks.read(number))
+    if done == left:
+        return
+    rest = dataset.shard(chunks.parts, number - 1).skip(done)
+    rest = rest.apply(tf.data.experimental.assert_cardinality(left - done))
+    with readable(config.records_dir):
+        scored = _score(predictor, rest, config, rule)
+        while chunk := list(itertools.islice(scored, _CHUNK)):
+            chunks.write(number, done, chunk)
+            done += len(chunk)
+
+
 def _score(
     predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
 ) -> Iterator[_Scored]:
@@ -131,44 +150,70 @@ def _part(config: EvaluateConfig) -> tuple[int, int]:
 
 
 def _key(config: EvaluateConfig, rule: masks.Rule) -> str:
-    """Return what all parts of an evaluation have in common."""
-    shared = ("run_dir", "records_dir", "split", "spacing_factor")
-    return json.dumps([{name: getattr(config, name) for name in shared}, dataclasses.asdict(rule)])
+    """Return what the results of an image depend on: settings, rule, model and records."""
+    shared = {name: getattr(config, name) for name in ("split", "spacing_factor")}
+    made_of = [files.path(config.run_dir) / rundir.MODEL, files.path(config.records_dir) / shards.MANIFEST]
+    return json.dumps([shared, dataclasses.asdict(rule), *map(shards.sha256, made_of)])
 
 
-def _write_part(path: files.Path, scored: Sequence[_Scored], key: str) -> None:
-    bins = [[values.tolist() for values in vars(one.bins).values()] for one in scored]
-    images = [
-        [dataclasses.asdict(one.row), kept, one.mask, one.seconds] for one, kept in zip(scored, bins, strict=True)
-    ]
-    files.write_json(path, {"key": key, "images": images})
+@dataclasses.dataclass(frozen=True)
+class _Chunks:
+    """Results of single images in hidden files, so that what was stopped goes on, and parts come together.
 
-
-def _read_parts(directory: files.Path, count: int, key: str) -> list[_Scored] | None:
-    """Return what all parts hold, in the split's order; None where some are missing.
-
-    Raises:
-        InputError: one was scored with other settings, or is damaged.
+    Attributes:
+        directory: of the evaluation.
+        key: of `_key`; what was kept with another one is as good as nothing.
+        images: of the split.
+        parts: that it is divided in, part 1 of 3 having images 0, 3, 6, …
     """
-    parts = []
-    for number in range(1, count + 1):
-        path = directory / _PART.format(number, count)
-        if not path.is_file():
+
+    directory: files.Path
+    key: str
+    images: int
+    parts: int
+
+    def of_part(self, number: int) -> int:
+        """Return how many images a part has."""
+        return len(range(number - 1, self.images, self.parts))
+
+    def read(self, number: int) -> list[_Scored]:
+        """Return what is kept of a part, from its first image on."""
+        found: list[_Scored] = []
+        while chunk := self._read_chunk(self._path(number, len(found))):
+            found += chunk
+        return found
+
+    def write(self, number: int, first: int, chunk: Sequence[_Scored]) -> None:
+        """Keep a chunk of a part, from its image `first` on."""
+        bins = [[values.tolist() for values in vars(one.bins).values()] for one in chunk]
+        images = [
+            [dataclasses.asdict(one.row), kept, one.mask, one.seconds] for one, kept in zip(chunk, bins, strict=True)
+        ]
+        files.write_json(self._path(number, first), {"key": self.key, "images": images})
+
+    def together(self) -> list[_Scored] | None:
+        """Return all images in the split's order; None where some are missing."""
+        parts = [self.read(number) for number in range(1, self.parts + 1)]
+        if sum(map(len, parts)) < self.images:
             return None
+        return [parts[index % self.parts][index // self.parts] for index in range(self.images)]
+
+    def drop(self) -> None:
+        """Delete all."""
+        for path in self.directory.glob(f".scored-*-of-{self.parts}-*.json"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, number: int, first: int) -> files.Path:
+        return self.directory / f".scored-{number}-of-{self.parts}-{first:07d}.json"
+
+    def _read_chunk(self, path: files.Path) -> list[_Scored]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["key"] != key:
-                raise InputError(
-                    f"{path}: expected a part that was scored with the same settings; delete what is of another "
-                    f"evaluation. Received: {content['key']}"
-                )
-            parts.append(
-                [
-                    _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask, seconds)
-                    for row, bins, mask, seconds in content["images"]
-                ]
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: expected a part of an evaluation. Received: {error}") from None
-    longest = max(map(len, parts))
-    return [part[index] for index in range(longest) for part in parts if index < len(part)]
+            if content["key"] != self.key:
+                return []
+            return [
+                _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask, seconds)
+                for row, bins, mask, seconds in content["images"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
+            return []

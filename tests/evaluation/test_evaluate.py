@@ -109,9 +109,42 @@ def test_parts_come_to_the_same_as_the_whole(evaluated, tmp_path):
 
 
 def test_parts_of_other_settings_are_not_mixed(evaluated):
-    evaluated(part="1/2")
-    with pytest.raises(InputError, match=r"part-1-of-2\.json: expected a part that was scored with the same settings"):
-        evaluated(config.MaskConfig(threshold=0.7), part="2/2")
+    assert evaluated(part="1/2") is None
+    assert evaluated(config.MaskConfig(threshold=0.7), part="2/2") is None
+    assert evaluated(part="2/2") is not None
+    assert evaluated(part="1/2") is not None  # is done, and so is the other
+
+
+def test_what_was_stopped_goes_on_where_it_was(evaluated, monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluate, "_CHUNK", 2)
+    whole = evaluated(output_dir=str(tmp_path / "whole"), batch_size=1)
+    real, scored = image_rows.score, []
+
+    def stopping(case, *args, **kwargs):
+        scored.append(case["image_id"])
+        if len(scored) == 4:
+            raise KeyboardInterrupt
+        return real(case, *args, **kwargs)
+
+    monkeypatch.setattr(image_rows, "score", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(batch_size=1)
+    found = evaluated(batch_size=1)
+    ids = [row.image_id for row in whole.rows]
+    assert scored == ids[:4] + ids[2:]  # the third and fourth were not kept
+    assert list(map(repr, found.rows)) == list(map(repr, whole.rows))
+    assert not list(found.directory.glob(".scored*"))
+
+
+def test_what_was_kept_of_another_model_is_not_taken(evaluated, run, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    assert evaluated(run_dir=str(own), part="1/2") is None
+    model = keras.saving.load_model(own / "model.keras")
+    model.set_weights([-weight for weight in model.get_weights()])
+    model.save(own / "model.keras")
+    assert evaluated(run_dir=str(own), part="2/2") is None
+    assert evaluated(run_dir=str(own), part="1/2") is not None
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
