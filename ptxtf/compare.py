@@ -28,7 +28,7 @@ def main(config: CompareConfig) -> None:
         print(note)
     print(found.directory / "report.html")
     if found.failed:
-        raise InputError(f"expected all networks to be trained and scored. Received: none of {', '.join(found.failed)}")
+        raise InputError(f"expected all networks to be trained and scored. Received: all but {', '.join(found.failed)}")
 
 
 if __name__ == "__main__":

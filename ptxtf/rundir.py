@@ -35,7 +35,8 @@ EPOCHS = "epochs"
 TENSORBOARD = "tensorboard"
 
 _FREE = {
-    "run_dir", "epochs", "patience", "overlays", "preprocess_on", "data_service", "steps_per_call", "xla", "dry_run",
+    "run_dir", "records_dir", "data_service", "preprocess_on", "epochs", "patience", "overlays", "steps_per_call",
+    "xla", "dry_run",
 }  # fmt: skip
 """Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
@@ -119,7 +120,8 @@ def read_trained_on(run_dir: files.Path) -> list[Used] | None:
 def shared(settings: RunConfig) -> str:
     """Return the settings that all machines of a run have in common, as a flag file: all but where things are."""
     lines = flags.to_flagfile(*settings).splitlines()
-    return "\n".join(line for line in lines if not line.startswith(("--run_dir=", "--records_dir=", "--data_service=")))
+    places = ("--run_dir=", "--records_dir=", "--data_service=")
+    return "\n".join(line for line in lines if not line.startswith(places))
 
 
 def check_same(run_dir: files.Path, new: RunConfig) -> None:

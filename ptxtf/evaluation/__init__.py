@@ -16,6 +16,9 @@
 | results     |                                      | what an evaluation found, and another one left              |
 | tables, charts, report | an evaluation             | report.html and report.md                                   |
 | evaluate    | a run and a split                    | all of that in order                                        |
+| grid        | settings of a comparison             | networks that are trained and scored, each by itself        |
+| table1      | networks and their rows              | the study's Table 1, and which differences are no chance    |
+| compare     | settings of a comparison             | all of that in order                                        |
 
 Scores are taken at the radiographs' original size, whatever size the network saw.
 """

@@ -16,7 +16,7 @@ from ptxtf.config import CompareConfig
 from ptxtf.data import shards
 from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
-from ptxtf.evaluation import gallery, grid, report, results, scores, table1
+from ptxtf.evaluation import gallery, grid, presence, report, results, scores, table1
 from ptxtf.evaluation.tables import Table
 from ptxtf.inference import cases
 from ptxtf.training import history
@@ -46,7 +46,8 @@ def compare(config: CompareConfig) -> Comparison:
     """Train and score all networks that are not yet, and compare them.
 
     Raises:
-        InputError: as `grid.plan`; another process at work in the folder; not one network that was trained and scored.
+        InputError: as `grid.plan`; another process at work in the folder; not one network that was trained and scored
+            on all folds; records that changed in between.
     """
     directory = files.path(config.output_dir)
     cells = grid.plan(config)
@@ -69,15 +70,28 @@ def _conclude(
     """Write what follows from the networks that were scored."""
     kept = {cell.name: results.Kept.read(cell.test_dir) for cell in cells}
     networks = _networks(cells, kept, config)
-    tables = [table for table in table1.of(networks, resamples=config.bootstrap, seed=config.seed) if table.rows]
-    notes = [f"{name} could not be trained or scored." for name in failed]
-    for found in kept.values():
-        notes += [note for note in found.notes if note not in notes]
+    if not networks:
+        raise InputError(f"{directory}: expected a network that was scored on all folds. Received: none")
+    try:
+        tables = [table for table in table1.of(networks, resamples=config.bootstrap, seed=config.seed) if table.rows]
+    except ValueError as error:
+        raise InputError(f"{directory}: the networks were scored on other records: {error}") from None
+    notes = [f"{name} could not be trained or scored." for name in failed] + _notes(kept)
+    pair = _pair(networks)
     files.write_csv(directory / "table1.csv", table1.COLUMNS, map(table1.plain, networks))
     files.write_text(directory / "report.md", report.comparison_markdown(config, tables, notes))
-    figures = _figures(config, cells, networks)
-    files.write_text(directory / "report.html", report.comparison(config, tables, notes, figures, cells))
+    figures, drawn = _figures(config, cells, pair), [network.name for network in pair]
+    files.write_text(directory / "report.html", report.comparison(config, tables, notes, figures, drawn, cells))
     return Comparison(directory, tables, notes, failed)
+
+
+def _notes(kept: Mapping[str, results.Kept]) -> list[str]:
+    """Return each note once, with the networks that it is about."""
+    about: dict[str, list[str]] = {}
+    for name, found in kept.items():
+        for note in found.notes:
+            about.setdefault(note, []).append(name)
+    return [f"{'All' if len(names) == len(kept) else ', '.join(names)}: {note}" for note, names in about.items()]
 
 
 def _networks(
@@ -104,6 +118,7 @@ def _network(parts: Sequence[grid.Cell], kept: Sequence[results.Kept], config: C
         rows=rows,
         masks={image_id: mask for one in kept for image_id, mask in one.masks.items()},
         summary=scores.summarize(rows, resamples=config.bootstrap, seed=config.seed),
+        auc=float(np.mean([presence.auc(one.rows) for one in kept])),
         hours=sum(seconds) / 3600,
         seconds_per_epoch=float(np.median(seconds)),
         memory_gib=max(memory, default=math.nan),
@@ -111,18 +126,17 @@ def _network(parts: Sequence[grid.Cell], kept: Sequence[results.Kept], config: C
     )
 
 
-def _figures(
-    config: CompareConfig, cells: Sequence[grid.Cell], networks: Sequence[table1.Network]
-) -> list[gallery.Figure]:
-    """Draw cases of the best network, and of the same encoder in the other mode, if there is one."""
-    if not networks or not config.gallery:
-        return []
-    best = table1.best(networks)
-    pair = {one.mode: one for one in networks if one.backbone == best.backbone}
-    whole, other = pair.get("whole", best), pair.get("patch")
+def _pair(networks: Sequence[table1.Network]) -> list[table1.Network]:
+    """Return the networks of the encoder that has the best one: by whole images, by patches, or both in this order."""
+    backbone = table1.best(networks).backbone
+    return [one for mode in ("whole", "patch") for one in networks if (one.backbone, one.mode) == (backbone, mode)]
+
+
+def _figures(config: CompareConfig, cells: Sequence[grid.Cell], pair: Sequence[table1.Network]) -> list[gallery.Figure]:
+    """Draw cases of one or two networks, chosen by the first."""
     splits = "+".join(dict.fromkeys(cell.split for cell in cells))
     size = shards.read_manifest(config.records_dir).image_size or _PICTURES_AT
     dataset = cases.read(config.records_dir, splits, image_size=size)
     with readable(config.records_dir):
-        chosen = gallery.choose(whole.rows, config.gallery)
-        return gallery.draw(dataset, chosen, whole.masks, other.masks if other and other is not whole else {})
+        chosen = gallery.choose(pair[0].rows, config.gallery)
+        return gallery.draw(dataset, chosen, pair[0].masks, pair[1].masks if len(pair) > 1 else {})

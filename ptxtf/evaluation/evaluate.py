@@ -3,7 +3,7 @@
     examples ─► Predictor ─► masks ─► a row, bins and a run-length mask of each image ─► merged ─► summary ─► report
 
 Each image is scored by itself, and all that follows is made of those results in the split's order: it is the same
-however images were batched or divided among processes.
+however images were divided among processes, and, computed in pairs on a processor, however they were batched.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ The study's figure 3 is such a gallery: whole images against patches.
 """
 
 import dataclasses
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,27 +41,29 @@ class Figure:
 
 
 def choose(rows: Sequence[Row], count: int) -> list[tuple[Row, str]]:
-    """Choose cases worth a look: worst, median and best positives and the largest false alarms, in equal parts.
+    """Choose cases worth a look: worst, median and best positives and the largest false alarms, as many of each.
 
     Returns:
-        Up to `count` (row, why it was chosen), each row once.
+        Up to `count` (row, why it was chosen), kind by kind, each row once.
     """
     positives = sorted((row for row in rows if row.positive), key=lambda row: row.dice)
     alarms = sorted(
         (row for row in rows if not row.positive and row.predicted_area_px), key=lambda row: -row.predicted_area_px
     )
-    part = math.ceil(count / 4)
-    middle = max(0, (len(positives) - part) // 2)
-    candidates = [
-        *((row, "worst" if row.predicted_area_px else "missed") for row in positives[:part]),
-        *((row, "median") for row in positives[middle : middle + part]),
-        *((row, "best") for row in positives[::-1][:part]),
-        *((row, "false alarm") for row in alarms[:part]),
+    middle = (len(positives) - 1) / 2
+    by_middle = sorted(positives, key=lambda row: abs(positives.index(row) - middle))
+    kinds = {"worst": positives, "median": by_middle, "best": positives[::-1], "false alarm": alarms}
+    why: dict[str, str] = {}
+    for turn in itertools.zip_longest(*kinds.values()):
+        for kind, row in zip(kinds, turn, strict=True):
+            if row and len(why) < count:
+                why.setdefault(row.image_id, kind)
+    return [
+        (row, "missed" if kind == "worst" and not row.predicted_area_px else kind)
+        for kind, candidates in kinds.items()
+        for row in candidates
+        if why.get(row.image_id) == kind
     ]
-    chosen: dict[str, tuple[Row, str]] = {}
-    for row, why in candidates:
-        chosen.setdefault(row.image_id, (row, why))
-    return list(chosen.values())[:count]
 
 
 def draw(
@@ -78,13 +80,12 @@ def draw(
         encoded: run-length text of the model's masks, by image id.
         others: the same of another model's; empty: none.
     """
-    ids = {row.image_id for row, _ in chosen}
-    found = {case["image_id"]: case for case in cases.plain(dataset, ids)}
+    found = {case["image_id"]: case for case in cases.plain(dataset, {row.image_id for row, _ in chosen})}
     return [_figure(found[row.image_id], row, why, encoded, others) for row, why in chosen]
 
 
 def _figure(case: cases.Case, row: Row, why: str, encoded: Mapping[str, str], others: Mapping[str, str]) -> Figure:
-    shape = (row.height, row.width)
+    shape = (row.image_height, row.image_width)
     image = pictures.fit(case["image"][..., 0], shape, _SIZE)
     other = others.get(row.image_id)
     return Figure(

@@ -17,6 +17,7 @@ from ptxtf.config import CompareConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError, did_you_mean
 from ptxtf.evaluation.results import SCORES
+from ptxtf.training import loop
 
 _INTERRUPTED = 130
 
@@ -142,42 +143,29 @@ def run(cell: Cell) -> bool:
     """Train and score a network, or go on where that was stopped; return whether it succeeded.
 
     Raises:
-        InputError: the folder holds an evaluation of other settings.
+        InputError: the folder holds a run of other settings.
         KeyboardInterrupt: somebody pressed Ctrl-C.
     """
     if _is_done(cell):
         return True
+    (cell.test_dir / SCORES).unlink(missing_ok=True)  # which would be those of another training
     return _command("ptxtf.train", cell.train) and _command("ptxtf.evaluate", cell.evaluate)
 
 
 def _is_done(cell: Cell) -> bool:
-    """Return whether a cell's network was trained and scored with these settings.
+    """Return whether a cell's network was trained and scored with these very settings.
 
     Raises:
-        InputError: it was with others.
+        InputError: it was trained with others, and cannot go on with these.
     """
-    if not (cell.test_dir / SCORES).is_file():
-        return False
-    now = _as_run(cell)
-    rundir.check_same(cell.run_dir, now)
-    if rundir.read_flags(cell.run_dir).training.epochs != now.training.epochs:
-        return False
     try:
         scored = json.loads((cell.test_dir / SCORES).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{cell.test_dir / SCORES}: expected what ptxtf.evaluate writes. Received: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    now = loop.complete(settings.RunConfig(*flags.parse(cell.train, *settings.RUN)[0]), begun=True)
+    rundir.check_same(cell.run_dir, now)
     (wanted,), _ = flags.parse(cell.evaluate, settings.EvaluateConfig)
-    return scored == json.loads(json.dumps(dataclasses.asdict(wanted)))
-
-
-def _as_run(cell: Cell) -> settings.RunConfig:
-    """Return the settings of a cell's training, what is "as stored" and "auto" as its run has it."""
-    was = rundir.read_flags(cell.run_dir)
-    now = settings.RunConfig(*flags.parse(cell.train, *settings.RUN)[0])
-    inputs = now.inputs if now.inputs.image_size else dataclasses.replace(now.inputs, image_size=was.inputs.image_size)
-    is_auto = now.network.precision == "auto"
-    network = dataclasses.replace(now.network, precision=was.network.precision) if is_auto else now.network
-    return now._replace(inputs=inputs, network=network)
+    return rundir.read_flags(cell.run_dir) == now and scored == json.loads(json.dumps(dataclasses.asdict(wanted)))
 
 
 def _command(module: str, arguments: Sequence[str]) -> bool:

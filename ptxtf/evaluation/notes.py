@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ptxtf import files, rundir
 from ptxtf.config import EvaluateConfig
 from ptxtf.evaluation.rows import NARROWEST_MM, Row
-from ptxtf.inference import masks
+from ptxtf.inference import choice, masks
 
 
 def of(rows: Sequence[Row], config: EvaluateConfig, rule: masks.Rule) -> list[str]:
@@ -38,7 +38,8 @@ def _leakage(rows: Sequence[Row], config: EvaluateConfig) -> list[str]:
 
 
 def _chosen_here(config: EvaluateConfig, rule: masks.Rule) -> list[str]:
-    if rule.origin == f"chosen on {config.split}":
+    chosen = choice.read(config.run_dir)
+    if chosen and chosen.rule.origin in rule.origin and set(chosen.split.split("+")) & set(config.split.split("+")):
         return ["The rule for masks was chosen on these very images: scores are too high for others."]
     return []
 

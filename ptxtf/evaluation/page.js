@@ -29,7 +29,7 @@ function number(text, isRising) {
 
 const gallery = document.querySelector(".gallery");
 const slider = document.querySelector("#opacity");
-slider.addEventListener("input", () => gallery.style.setProperty("--opacity", slider.value / 100));
+slider?.addEventListener("input", () => gallery.style.setProperty("--opacity", slider.value / 100));
 for (const box of document.querySelectorAll(".controls input[type=checkbox]")) {
   box.addEventListener("change", () => gallery.classList.toggle(`no-${box.value}`, !box.checked));
 }

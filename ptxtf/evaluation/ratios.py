@@ -23,7 +23,7 @@ class Score:
 
     Attributes:
         value: nan where no image counts.
-        low: 95 % interval, by bootstrap over patients.
+        low: 95 % interval, by bootstrap over patients; nan of a single patient.
         high: the same.
         images: how many count.
         all_empty: what predicting nothing would score; nan where that is not defined.
@@ -55,11 +55,18 @@ def share(of: np.ndarray, among: np.ndarray) -> list[Ratio]:
 
 
 def score(ratios: Sequence[Ratio], resampler: Resampler, *, images: int | None = None, **baselines: float) -> Score:
-    """Return the mean of the ratios with its interval; `images` are by default those that the first one counts."""
+    """Return the mean of the ratios with its interval; `images` are by default those that the first one counts.
+
+    Of a share of all or none every resample is the same: its interval is that of Clopper and Pearson 1934
+    (https://doi.org/10.1093/biomet/26.4.404), with patients for independent draws.
+    """
+    found = value(ratios)
     low, high = resampler.interval(lambda times: _weighted(ratios, times))
-    return Score(
-        value(ratios), low, high, int(np.count_nonzero(ratios[0][1])) if images is None else images, **baselines
-    )
+    above, below = ratios[0]
+    if above.dtype == bool and found in (0.0, 1.0):
+        chance = 0.025 ** (1 / resampler.patients_among(below))
+        low, high = (chance, 1.0) if found else (0.0, 1 - chance)
+    return Score(found, low, high, int(np.count_nonzero(below)) if images is None else images, **baselines)
 
 
 def value(ratios: Sequence[Ratio]) -> float:

@@ -39,7 +39,7 @@ def page(evaluation: Evaluation, figures: Sequence[Figure]) -> str:
 <h2>Summary</h2>
 <div class="cards">{"".join(_cards(evaluation))}</div>
 <h2>Cases</h2>
-{_gallery(figures)}
+{_gallery(figures, ("prediction", "the other run's prediction"))}
 <h2>Curves</h2>
 <div class="charts">{"".join(_charts(evaluation))}</div>
 <h2>Scores</h2>
@@ -54,9 +54,19 @@ def comparison(
     shown: Sequence[Table],
     notes: Sequence[str],
     figures: Sequence[Figure],
+    drawn: Sequence[str],
     cells: Sequence[Cell],
 ) -> str:
-    """Return the report of a comparison; below a network's tables it points to each one's own report."""
+    """Return the report of a comparison.
+
+    Args:
+        config: what was compared.
+        shown: the tables, Table 1 first.
+        notes: what a reader must know, a line each.
+        figures: cases to look at.
+        drawn: names of the one or two networks whose masks are in them.
+        cells: to whose own reports it points.
+    """
     links = "".join(
         f'<li><a href="{_text(urllib.parse.quote(cell.name))}/test/report.html">{_text(cell.name)}</a></li>'
         for cell in cells
@@ -69,8 +79,9 @@ def comparison(
 {_warnings(notes)}
 {table(shown[0])}
 <h2>Cases</h2>
-<p class="note">Of the encoder with the best Dice over positives: truth, whole images, patches.</p>
-{_gallery(figures, in_panels=True)}
+<p class="note">The encoder with the best Dice over positives: radiograph, truth, {_text(" and ".join(drawn))}. Chosen
+by the Dice of {_text(drawn[0])}, which stands below.</p>
+{_gallery(figures, drawn, in_panels=True)}
 <h2>Which differences are more than chance, and what it cost</h2>
 {"".join(map(table, shown[1:]))}
 <h2>Each network's own report</h2>
@@ -110,7 +121,7 @@ def document(title: str, body: str) -> str:
 
 def table(of: Table) -> str:
     """Return a table whose rows can be sorted by each column."""
-    kinds = ["text" if index < of.texts else "number" for index in range(len(of.columns))]
+    kinds = ["number" if of.is_number(index) else "text" for index in range(len(of.columns))]
     head = "".join(
         f'<th class="{kind}" scope="col"><button type="button">{_text(name)}</button></th>'
         for name, kind in zip(of.columns, kinds, strict=True)
@@ -137,7 +148,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 def markdown_table(of: Table) -> str:
     """Return a table in Markdown, below its title."""
-    rules = ["---" if index < of.texts else "---:" for index in range(len(of.columns))]
+    rules = ["---:" if of.is_number(index) else "---" for index in range(len(of.columns))]
     rows = [list(of.columns), rules, *map(list, of.rows)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(["", f"## {of.title}", "", *lines, *(["", of.note] if of.note else []), ""])
@@ -172,23 +183,22 @@ def _cards(evaluation: Evaluation) -> list[str]:
 
 
 def _card(label: str, score: Score, note: str = "") -> str:
-    value = "n/a" if math.isnan(score.value) else f"{score.value:.4f}"
-    interval = "" if math.isnan(score.low) else f"{score.low:.3f} … {score.high:.3f}"
-    faint = " · ".join(part for part in (interval, note) if part)
+    faint = " · ".join(part for part in (tables.interval(score, digits=3), note) if part)
+    value = tables.number(score.value, 4)
     return f'<div class="card">{_text(label)}<b>{value}</b><span class="note">{_text(faint)}</span></div>'
 
 
-def _gallery(figures: Sequence[Figure], *, in_panels: bool = False) -> str:
+def _gallery(figures: Sequence[Figure], names: Sequence[str], *, in_panels: bool = False) -> str:
     """Return the figures, each with all layers over one film, or with each layer over a film of its own."""
     if not figures:
         return (
             '<p class="note">No case is shown.</p><div class="gallery"></div><input id="opacity" type="range" hidden>'
         )
-    layers = [("truth", "truth"), ("predicted", "whole images" if in_panels else "prediction")]
+    layers = [("truth", "truth"), ("predicted", names[0])]
     if any(figure.other is not None for figure in figures):
-        layers.append(("other", "patches" if in_panels else "the other run's prediction"))
+        layers.append(("other", names[1]))
     boxes = "".join(
-        f'<label class="{name}"><input type="checkbox" value="{name}" checked> {label}</label>'
+        f'<label class="{name}"><input type="checkbox" value="{name}" checked> {_text(label)}</label>'
         for name, label in layers
     )
     return (

@@ -31,7 +31,9 @@ class Resampler:
         self._times = generator.multinomial(self.patients, even, size=resamples)
 
     def interval(self, statistic: Statistic) -> tuple[float, float]:
-        """Return the 95 % interval, by percentiles; nan where no resample gives a value."""
+        """Return the 95 % interval, by percentiles; nan where no resample gives a value, and of a single patient."""
+        if self.patients == 1:
+            return float("nan"), float("nan")
         block = max(1, _AT_ONCE // len(self._group))
         values = np.concatenate(
             [
@@ -44,6 +46,10 @@ class Resampler:
             return float("nan"), float("nan")
         low, high = np.percentile(defined, [2.5, 97.5])
         return float(low), float(high)
+
+    def patients_among(self, images: np.ndarray) -> int:
+        """Return of how many patients some images, bool [N], are."""
+        return len(np.unique(self._group[images]))
 
 
 def paired_p_value(differences: np.ndarray, patients: Sequence[str], *, permutations: int, seed: int) -> float:

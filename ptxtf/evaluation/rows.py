@@ -1,6 +1,6 @@
 """Masks and probabilities of one image -> its row: everything that is scored of it, at its original size.
 
-Flows in: an example of `ptxtf.data.examples(full_mask=True)`, the model's mask and probabilities. Flows out: `Row`,
+Flows in: an example as `ptxtf.inference.cases` has it, the model's mask and probabilities. Flows out: `Row`,
 whose fields are the columns of images.csv. What is said of many images follows from their rows alone
 (`ptxtf.evaluation.scores`), so that it is the same however they were divided among processes.
 """
@@ -28,8 +28,8 @@ class Row:
     view_position: str
     sex: str
     age_years: float
-    height: int
-    width: int
+    image_height: int
+    image_width: int
     spacing_down_mm: float
     spacing_along_mm: float
     """Of the original pixels; nan where it is not known."""
@@ -63,6 +63,8 @@ class Row:
 
 NARROWEST_MM = 200.0
 """No adult chest fits on a narrower film."""
+_GROWN_UP = 16
+"""Age in years from which a chest counts as an adult's here."""
 
 NAMES = [field.name for field in dataclasses.fields(Row)]
 
@@ -80,7 +82,7 @@ def score(
         case: an example as `ptxtf.inference.cases` has it, its true mask, of {0, 1}, at the original size [H, W].
         predicted_mask: the model's, of the same shape.
         presence: as `presence` gives it.
-        spacing_factor: as `spacing_mm` takes it.
+        spacing_factor: as `spacing_mm` takes it; for 0, a child's film may be of any width.
 
     Raises:
         ValueError: masks of different shapes.
@@ -91,7 +93,8 @@ def score(
     area, predicted_area = int(np.count_nonzero(mask)), int(np.count_nonzero(predicted_mask))
     overlap = int(np.count_nonzero(mask & predicted_mask))
     both = area + predicted_area
-    spacing = spacing_mm(case["spacing_mm"], mask.shape, factor=spacing_factor)
+    is_child = float(case["age_years"]) < _GROWN_UP
+    spacing = spacing_mm(case["spacing_mm"], mask.shape, factor=spacing_factor or float(is_child))
     down_mm, along_mm = spacing or (math.nan, math.nan)
     hausdorff_95, surface_distance = surface.distances(mask, predicted_mask, spacing=spacing or (1.0, 1.0))
     return Row(
@@ -101,8 +104,8 @@ def score(
         view_position=case["view_position"],
         sex=case["sex"],
         age_years=float(case["age_years"]),
-        height=mask.shape[0],
-        width=mask.shape[1],
+        image_height=mask.shape[0],
+        image_width=mask.shape[1],
         spacing_down_mm=down_mm,
         spacing_along_mm=along_mm,
         area_px=area,
@@ -170,9 +173,7 @@ def read(path: files.Path) -> list[Row]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if reader.fieldnames != NAMES:
-                raise InputError(
-                    f"{path}: expected the columns of ptxtf.evaluate's images.csv. Received: {reader.fieldnames}"
-                )
+                raise TypeError(f"columns {reader.fieldnames}")
             return [Row(**{name: _value(kinds[name], text) for name, text in line.items()}) for line in reader]
     except FileNotFoundError:
         raise InputError(f"{path}: expected what ptxtf.evaluate writes. Received: no such file") from None

@@ -4,9 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from ptxtf.evaluation import conventions, ratios
+from ptxtf.evaluation import conventions
 from ptxtf.evaluation.ratios import Score
 from ptxtf.evaluation.resampling import Resampler
 from ptxtf.evaluation.rows import Row, patients
@@ -14,7 +12,8 @@ from ptxtf.evaluation.rows import Row, patients
 LARGE_SHARE = 8630 / 1024**2
 """Share of the image from which a mask counts as large: the median of SIIM-ACR's."""
 LARGE_MM = 20.0
-"""Width from which a pneumothorax counts as large: 2 cm (MacDuff et al. 2010, https://doi.org/10.1136/thx.2010.136986)."""
+"""Width from which a pneumothorax counts as large: the 2 cm of MacDuff et al. 2010
+(https://doi.org/10.1136/thx.2010.136986), who measure at the level of the hilum; here it is the widest place."""
 _AGES = (0, 18, 40, 60, 80)
 
 
@@ -44,7 +43,7 @@ class Stratum:
 
 
 def strata(rows: Sequence[Row], *, resamples: int, seed: int) -> list[Stratum]:
-    """Return what rows say by group; a group that holds all or none of its rows in "unknown" says nothing."""
+    """Return what rows say by group; without the groups of which nothing is known."""
     found = []
     for group, (name_of, names) in _GROUPS.items():
         grouped: dict[str, list[Row]] = {}
@@ -61,24 +60,23 @@ def strata(rows: Sequence[Row], *, resamples: int, seed: int) -> list[Stratum]:
 
 def _stratum(group: str, name: str, rows: Sequence[Row], resamples: int, seed: int) -> Stratum:
     resampler = Resampler(patients(rows), resamples=resamples, seed=seed)
-    dice = conventions.dice(conventions.pixels(rows, predicted=None))
-    positive = np.array([row.positive for row in rows])
-    alarm = np.array([row.predicted_area_px > 0 for row in rows])
+    dice = conventions.scores(rows, conventions.dice, resampler)
+    found = conventions.scores(rows, conventions.finds, resampler)
     return Stratum(
         group=group,
         name=name,
         images=len(rows),
-        positives=int(positive.sum()),
-        dice=ratios.score(dice["all"], resampler, all_empty=float(np.mean(~positive)), all_full=math.nan),
-        positive_dice=ratios.score(dice["positives"], resampler, all_empty=0.0),
-        sensitivity=ratios.score(ratios.share(alarm, positive), resampler),
-        specificity=ratios.score(ratios.share(~alarm, ~positive), resampler),
+        positives=sum(row.positive for row in rows),
+        dice=dice["all"],
+        positive_dice=dice["positives"],
+        sensitivity=found["sensitivity"],
+        specificity=found["specificity"],
     )
 
 
 def by_area(row: Row) -> str:
     """Return "small" or "large" by the share of the image that the true mask takes; "" for a healthy one."""
-    share = row.area_px / (row.height * row.width)
+    share = row.area_px / (row.image_height * row.image_width)
     return "" if not row.positive else "large" if share >= LARGE_SHARE else "small"
 
 

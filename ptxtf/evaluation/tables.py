@@ -5,6 +5,7 @@ A cell is a text; a column of numbers is sorted by them. Every table of scores h
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from ptxtf.evaluation.conventions import CONVENTIONS
@@ -13,6 +14,8 @@ from ptxtf.evaluation.results import Evaluation
 from ptxtf.evaluation.rows import Row
 from ptxtf.evaluation.scores import Difference
 from ptxtf.evaluation.strata import Stratum
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,15 +26,18 @@ class Table:
         title: of the table.
         columns: their names.
         rows: as many texts each.
-        texts: how many columns, from the left, are no numbers.
         note: what must be said below.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    texts: int = 1
     note: str = ""
+
+    def is_number(self, column: int) -> bool:
+        """Return whether a column holds numbers and intervals, or nothing."""
+        cells = [row[column].split(" ")[0] for row in self.rows]
+        return all(_NUMBER.fullmatch(cell) for cell in cells if cell not in ("", "n/a"))
 
 
 def of(evaluation: Evaluation) -> list[Table]:
@@ -46,7 +52,13 @@ def of(evaluation: Evaluation) -> list[Table]:
             note="AUC and average precision by how sure the model is of an image; sensitivity and specificity by the "
             "rule for masks.",
         ),
-        _others(summary.others),
+        _scores(
+            "Outlines and areas",
+            summary.others,
+            note="Each over the images where it is defined: precision where anything is predicted, recall and area "
+            "error (predicted over true area, less 1) where there is a pneumothorax, distances of outlines where both "
+            "are.",
+        ),
         _strata(summary.strata),
     ]
     return [*([_differences(evaluation.difference)] if evaluation.difference else []), *found]
@@ -67,17 +79,16 @@ def of_images(rows: Sequence[Row]) -> Table:
                 "yes" if row.positive else "no",
                 row.view_position,
                 row.sex,
-                _number(row.age_years, 0),
+                number(row.age_years, 0),
                 str(row.area_px),
                 str(row.predicted_area_px),
-                _number(row.presence, 3),
-                *(_number(value, 4) for value in (row.dice, row.iou, row.precision, row.recall)),
-                *(_number(value, 1) for value in (row.hausdorff_95, row.surface_distance, row.ptx_width)),
+                number(row.presence, 3),
+                *(number(value, 4) for value in (row.dice, row.iou, row.precision, row.recall)),
+                *(number(value, 1) for value in (row.hausdorff_95, row.surface_distance, row.ptx_width)),
                 row.unit,
             ]
             for row in sorted(rows, key=lambda row: row.dice)
         ],
-        texts=4,
     )
 
 
@@ -89,25 +100,14 @@ def _scores(title: str, scores: Mapping[str, Score], *, note: str = "") -> Table
             [
                 name,
                 str(score.images),
-                _number(score.value, 4),
-                _interval(score),
-                _number(score.all_empty, 5),
-                _number(score.all_full, 5),
+                number(score.value, 4),
+                interval(score),
+                number(score.all_empty, 5),
+                number(score.all_full, 5),
             ]
             for name, score in scores.items()
         ],
         note=note,
-    )
-
-
-def _others(scores: Mapping[str, Score]) -> Table:
-    return Table(
-        title="Outlines and areas",
-        columns=["mean of", "images", "value", "95 % interval"],
-        rows=[[name, str(score.images), _number(score.value, 4), _interval(score)] for name, score in scores.items()],
-        note="Each over the images where it is defined: precision where anything is predicted, recall and area error "
-        "(predicted over true area, less 1) where there is a pneumothorax, distances of outlines where both are. "
-        "Predicting nothing has a recall of 0, an area error of -1 and no distances; predicting all a recall of 1.",
     )
 
 
@@ -116,7 +116,8 @@ def _strata(strata: Sequence[Stratum]) -> Table:
         title="By group",
         columns=[
             *("group", "of", "images", "positive"),
-            *("Dice, all", "95 % interval", "predicting nothing", "Dice, positives", "95 % interval "),
+            *("Dice, all", "95 % interval", "predicting nothing", "predicting all"),
+            *("Dice, positives", "95 % interval"),
             *("sensitivity", "specificity"),
         ],
         rows=[
@@ -125,17 +126,17 @@ def _strata(strata: Sequence[Stratum]) -> Table:
                 one.name,
                 str(one.images),
                 str(one.positives),
-                _number(one.dice.value, 4),
-                _interval(one.dice),
-                _number(one.dice.all_empty, 5),
-                _number(one.positive_dice.value, 4),
-                _interval(one.positive_dice),
-                _number(one.sensitivity.value, 3),
-                _number(one.specificity.value, 3),
+                number(one.dice.value, 4),
+                interval(one.dice),
+                number(one.dice.all_empty, 5),
+                number(one.dice.all_full, 5),
+                number(one.positive_dice.value, 4),
+                interval(one.positive_dice),
+                number(one.sensitivity.value, 3),
+                number(one.specificity.value, 3),
             ]
             for one in strata
         ],
-        texts=2,
         note="A mask is large from 0.82 % of the image, the median of SIIM-ACR's. Width: of the largest disc that fits "
         "into the true mask.",
     )
@@ -158,9 +159,11 @@ def _differences(differences: Mapping[str, Difference]) -> Table:
     )
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """Return a number as a cell has it."""
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _interval(score: Score) -> str:
-    return "n/a" if math.isnan(score.low) else f"{score.low:.4f} … {score.high:.4f}"
+def interval(score: Score, *, scale: float = 1, digits: int = 4) -> str:
+    """Return a score's interval as a cell has it, the numbers times `scale`."""
+    return "n/a" if math.isnan(score.low) else f"{scale * score.low:.{digits}f} … {scale * score.high:.{digits}f}"

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,10 @@ def predict(
             bar.update(len(group))
 
 
-def plain(dataset: tf.data.Dataset, image_ids: Container[str]) -> Iterator[Case]:
+def plain(dataset: tf.data.Dataset, image_ids: Collection[str]) -> Iterator[Case]:
     """Yield the examples of a data set that have these ids."""
-    for case in map(_plain_case, dataset.as_numpy_iterator()):
-        if case["image_id"] in image_ids:
-            yield case
+    wanted = (case for case in map(_plain_case, dataset.as_numpy_iterator()) if case["image_id"] in image_ids)
+    yield from itertools.islice(wanted, len(image_ids))
 
 
 def _plain_case(case: Case) -> Case:

@@ -17,8 +17,8 @@ TABLE = "folds.csv"
 def train(config: RunConfig) -> files.Path:
     """Train a run for each fold, or go on where that was stopped; return the folder of all of them.
 
-    Fold k is what RUN_DIR/foldk validates on and is not trained on. folds.csv gets each run's row of history.csv with
-    the lowest validation loss, and their mean. A dry run tries the first fold.
+    Fold k is what RUN_DIR/foldk validates on and is not trained on. folds.csv gets the row of history.csv that each run
+    is kept by, and their mean. A dry run tries the first fold.
 
     Raises:
         InputError: the records have no two folds; as `loop.train`.

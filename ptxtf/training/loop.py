@@ -46,7 +46,7 @@ def train(config: RunConfig) -> files.Path:
     run_dir = files.path(config.training.run_dir)
     with _at_work(run_dir, strategy, dry_run=config.training.dry_run):
         begun = rundir.checkpoints(run_dir)
-        config = _complete(config, begun=bool(begun))
+        config = complete(config, begun=bool(begun))
         if begun:
             rundir.check_same(run_dir, config)
         elif (run_dir / rundir.MODEL).is_file() and not config.training.dry_run:
@@ -63,6 +63,21 @@ def train(config: RunConfig) -> files.Path:
             else:
                 _train(run, begun)
     return run_dir
+
+
+def complete(config: RunConfig, *, begun: bool) -> RunConfig:
+    """Replace "as stored" and "auto" by what they are here, or were where the run was begun.
+
+    Raises:
+        InputError: images that keep their own sizes, and none is given; a begun run without settings.
+    """
+    size = common_size(config.inputs.records_dir, image_size=config.inputs.image_size)
+    inputs = dataclasses.replace(config.inputs, image_size=size)
+    if config.network.precision != "auto":
+        return config._replace(inputs=inputs)
+    run_dir = files.path(config.training.run_dir)
+    precision = rundir.read_flags(run_dir).network.precision if begun else forward.choose_precision("auto")
+    return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
 
 
 @contextlib.contextmanager
@@ -103,17 +118,6 @@ def _check(config: RunConfig) -> None:
     for name, end in ends.items():
         if end >= training.epochs:
             raise InputError(f"expected --epochs above {end:g}, where --{name} end. Received: epochs={training.epochs}")
-
-
-def _complete(config: RunConfig, *, begun: bool) -> RunConfig:
-    """Replace "as stored" and "auto" by what they are here, or were where the run was begun."""
-    size = common_size(config.inputs.records_dir, image_size=config.inputs.image_size)
-    inputs = dataclasses.replace(config.inputs, image_size=size)
-    if config.network.precision != "auto":
-        return config._replace(inputs=inputs)
-    run_dir = files.path(config.training.run_dir)
-    precision = rundir.read_flags(run_dir).network.precision if begun else forward.choose_precision("auto")
-    return config._replace(inputs=inputs, network=dataclasses.replace(config.network, precision=precision))
 
 
 def _note_records(run: Run, *, is_begun: bool) -> None:

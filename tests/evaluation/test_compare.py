@@ -14,7 +14,7 @@ import pytest
 from ptxtf import config, flags, rundir
 from ptxtf.data import convert, shards
 from ptxtf.errors import InputError
-from ptxtf.evaluation import compare, grid, rows, scores, table1
+from ptxtf.evaluation import compare, grid, report, rows, scores, table1
 
 RECIPE = """
 --val_split=val
@@ -156,7 +156,7 @@ def network(row):
         made = [row(f"p{i}", patient=f"p{i}", true=100, predicted=100, both=both) for i, both in enumerate(found)]
         made += [row(f"h{i}", patient=f"h{i}", predicted=i) for i in range(2)]
         summary = scores.summarize(made, resamples=20, seed=0)
-        return table1.Network(backbone, mode, made, {}, summary, 1.5, 12.0, float("nan"), 0.02)
+        return table1.Network(backbone, mode, made, {}, summary, 0.9, 1.5, 12.0, float("nan"), 0.02)
 
     return make
 
@@ -190,6 +190,18 @@ def test_tables_say_what_the_numbers_are(network):
     assert table1.best(networks).name == "resnet34, patch"
     for one in networks:
         assert len(table1.plain(one)) == len(table1.COLUMNS)
+
+
+def test_patches_alone_are_drawn_as_such(network, settings, tmp_path):
+    assert [one.name for one in compare._pair([network("vgg16", "patch", 0.5)])] == ["vgg16, patch"]
+    both = [network("vgg16", "patch", 0.5), network("vgg16", "whole", 0.4), network("tiny", "whole", 0.3)]
+    pair = [one.name for one in compare._pair(both)]
+    assert pair == ["vgg16, whole", "vgg16, patch"]
+    tables = table1.of(both, resamples=5, seed=0)
+    page = report.comparison(settings(tmp_path), tables, ["<b>"], [], pair, [])
+    assert "Chosen\nby the Dice of vgg16, whole" in page
+    assert "<b>&lt;b&gt;" not in page
+    assert '<p class="warning">&lt;b&gt;</p>' in page
 
 
 def test_one_network_is_compared_with_none(network):
@@ -235,8 +247,13 @@ def test_what_is_done_is_not_done_again(compared, settings, monkeypatch):
     compare.compare(settings(folder))
     assert asked == []
     assert (folder / "table1.csv").read_bytes() == before
-    compare.compare(settings(folder, bootstrap=30))  # is scored anew; its training finds nothing to do
-    assert asked == ["ptxtf.train", "ptxtf.evaluate"] * 2
+    kept = {path: path.read_bytes() for path in folder.glob("*/test/scores.json")}
+    with pytest.raises(InputError, match=r"expected predictions\.csv and scores\.json"):  # as `note` writes none
+        compare.compare(settings(folder, bootstrap=30))
+    assert asked == ["ptxtf.train", "ptxtf.evaluate"] * 2  # scored anew; its training finds nothing to do
+    for path, content in kept.items():
+        assert not path.exists()  # nothing of before is left if it is stopped in between
+        path.write_bytes(content)
     with pytest.raises(InputError, match=r"expected --seed=0, as the run was started"):
         compare.compare(settings(folder, seed=1))
 

@@ -17,7 +17,7 @@ from ptxtf.data import rle
 from ptxtf.errors import InputError
 from ptxtf.evaluation import evaluate, results
 from ptxtf.evaluation import rows as image_rows
-from ptxtf.inference import choice, choose_rule
+from ptxtf.inference import Predictor, choice, choose_rule
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -203,9 +203,14 @@ def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, recor
     assert half.summary.dice["all"].value == pytest.approx(chosen.half_dice, abs=1e-9)
 
     settings = {"run_dir": str(own), "records_dir": str(records), "output_dir": str(out), "split": "val"}
+    asked, real = [], Predictor.load
+    monkeypatch.setattr(
+        Predictor, "load", lambda run_dir, in_pairs: (asked.append(in_pairs), real(run_dir, in_pairs=in_pairs))[1]
+    )
     command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig())
     printed = capsys.readouterr().out
     assert f"masks by {chosen.rule}\n" in printed
+    assert asked == [True]  # in pairs, so that the batch's size does not matter
     assert "The rule for masks was chosen on these very images" in printed
     content = json.loads((out / "scores.json").read_text())
     assert content["summary"]["dice"]["all"]["value"] == pytest.approx(chosen.dice, abs=1e-9)
@@ -219,26 +224,30 @@ def test_images_that_the_run_has_learnt_from_are_told(evaluated, run, tmp_path):
     whole = evaluated().rows
     own = tmp_path / "own"
     shutil.copytree(run, own)
-    shared = [row for row in whole if row.patient == whole[0].patient]
-    rundir.write_trained_on(
-        own,
-        [
-            rundir.Used(whole[0].image_id, whole[0].patient, "train"),
-            rundir.Used("another", "of nobody here", "train"),
-            rundir.Used(whole[-1].image_id, whole[-1].patient, "val"),
-        ],
-    )
-    notes = evaluated(run_dir=str(own)).notes
-    count = len(whole)
-    expected = [f"Leakage: the run was trained on 1 of these {count} images."]
-    if len(shared) > 1:
+    first, last = whole[0], whole[-1]
+    others = [row for row in whole if row.patient == first.patient and row is not first]
+    seen = [
+        rundir.Used(first.image_id, first.patient, "train"),
+        rundir.Used("another", "of nobody here", "train"),
+        rundir.Used("of the same patient", last.patient, "val"),
+    ]
+    rundir.write_trained_on(own, seen)
+    of_last = [row for row in whole if row.patient == last.patient]
+    expected = [f"Leakage: the run was trained on 1 of these {len(whole)} images."]
+    if others:
         expected.append(
             "Leakage: the run was trained on other images of the patients of "
-            f"{len(shared) - 1} of these {count} images (1 patients)."
+            f"{len(others)} of these {len(whole)} images (1 patients)."
         )
-    expected.append(f"Leakage: the run was chosen by 1 of these {count} images.")
-    assert [note for note in notes if note.startswith("Leakage")][: len(expected)] == expected
-    assert notes[0] in html.unescape((tmp_path / "out" / "report.html").read_text())
+    expected.append(
+        f"Leakage: the run was chosen by other images of the patients of {len(of_last)} of these {len(whole)} images "
+        "(1 patients)."
+    )
+    notes = evaluated(run_dir=str(own)).notes
+    assert [note for note in notes if note.startswith("Leakage")] == expected
+    assert expected[0] in html.unescape((tmp_path / "out" / "report.html").read_text())
+    rundir.write_trained_on(own, seen[1:2])
+    assert not [note for note in evaluated(run_dir=str(own)).notes if note.startswith("Leakage")]
 
 
 def test_two_evaluations_are_compared(evaluated, tmp_path):
@@ -259,7 +268,7 @@ def test_an_evaluation_of_other_images_is_one_clear_line(evaluated, tmp_path):
     with pytest.raises(InputError, match=r"images\.csv: expected what ptxtf\.evaluate writes\. Received: no such file"):
         evaluated(against=str(tmp_path / "nowhere"))
     (tmp_path / "first" / "images.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match=r"images\.csv: expected the columns of ptxtf\.evaluate"):
+    with pytest.raises(InputError, match=r"images\.csv: expected the rows of ptxtf\.evaluate's .* Received: columns"):
         evaluated(against=str(tmp_path / "first"))
     (tmp_path / "first" / "images.csv").write_text(",".join(image_rows.NAMES) + "\n1,2\n")
     with pytest.raises(InputError, match=r"images\.csv: expected the rows of ptxtf\.evaluate"):
@@ -314,4 +323,4 @@ def test_images_of_mixed_sizes_are_scored_each_at_its_own(evaluated, conversion,
         fractions=(0.0, 0.0, 1.0),
     )  # fmt: skip
     done = evaluated(records_dir=str(convert.convert(mixed).directory))
-    assert {row.height for row in done.rows} == {128, 256}
+    assert {row.image_height for row in done.rows} == {128, 256}

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from ptxtf.evaluation import conventions, resampling, rows, scores
@@ -58,6 +59,26 @@ def test_every_convention_is_scikit_learn_s(some, name, theirs):
     for kind, (value, _) in expected.items():
         assert found[kind].value == pytest.approx(value), kind
     assert len({len(positives), len(filled), 40}) == 3
+
+
+def test_means_over_the_images_where_they_are_defined(some):
+    found = scores.summarize(some, resamples=3, seed=0).others
+    precision, recall = sklearn.metrics.precision_score, sklearn.metrics.recall_score
+    predicted, true = [one for one in some if one.predicted_area_px], [one for one in some if one.positive]
+    expected = {
+        "precision": [precision(*pixels(one)) for one in predicted],
+        "recall": [recall(*pixels(one)) for one in true],
+        "area error": [one.predicted_area_px / one.area_px - 1 for one in true],
+        "absolute area error": [abs(one.predicted_area_px / one.area_px - 1) for one in true],
+    }
+    for name, values in expected.items():
+        assert (found[name].value, found[name].images) == (pytest.approx(np.mean(values)), len(values)), name
+    assert math.isnan(found["precision"].all_empty)
+    assert found["precision"].all_full == pytest.approx(np.mean([one.area_px / 400 for one in some]))
+    assert (found["recall"].all_empty, found["recall"].all_full, found["area error"].all_empty) == (0, 1, -1)
+    distances = [one.hausdorff_95 for one in some if one.positive and one.predicted_area_px]
+    assert found["95 % Hausdorff distance (px)"].value == pytest.approx(np.mean(distances))
+    assert "95 % Hausdorff distance (mm)" not in found
 
 
 @pytest.mark.parametrize("full", [0, 1])
@@ -123,11 +144,17 @@ def test_masks_of_two_sizes_are_refused():
         ((0.143, 0.143), 1, (0.143, 0.143)),
         ((0.143, 0.143), 2.5, (0.3575, 0.3575)),
         ((math.nan, math.nan), 2.5, None),
+        ((math.nan, math.nan), 0, None),
     ],
 )
 def test_spacing_that_no_chest_fits_on_is_not_believed(stored, factor, expected):
     found = rows.spacing_mm(stored, (1024, 1024), factor=factor)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_child_s_film_may_be_narrow(row):
+    for age, unit in ((3.0, "mm"), (30.0, "px"), (math.nan, "px")):
+        assert row("a", age_years=age, spacing_mm=(5.0, 5.0)).unit == unit  # 100 mm wide
 
 
 @pytest.mark.parametrize("min_area_px", [0, 1, 2, 7, 16, 99])
@@ -174,6 +201,27 @@ def test_the_interval_is_that_of_a_bootstrap_written_out(some, rng):
         (found.presence["AUC"], auc),
     ):
         np.testing.assert_allclose([score.low, score.high], over(drawn, of), atol=0.02)
+
+
+def test_a_share_of_all_or_none_has_the_interval_of_clopper_and_pearson(row):
+    found = scores.summarize([row(str(i), true=9, predicted=9, both=9) for i in range(8)], resamples=20, seed=0)
+    expected = scipy.stats.binomtest(8, 8).proportion_ci(0.95, "exact")
+    sensitivity = found.presence["sensitivity"]
+    assert (sensitivity.low, sensitivity.high) == pytest.approx((expected.low, expected.high))
+    missed = scores.summarize([row(str(i), true=9) for i in range(8)], resamples=20, seed=0).presence["sensitivity"]
+    expected = scipy.stats.binomtest(0, 8).proportion_ci(0.95, "exact")
+    assert (missed.low, missed.high) == pytest.approx((expected.low, expected.high))
+    same = [row(str(i), patient="one", true=9, predicted=9, both=9) for i in range(8)]
+    found = scores.summarize([*same, row("h", patient="other")], resamples=20, seed=0).presence["sensitivity"]
+    assert found.low == pytest.approx(scipy.stats.binomtest(1, 1).proportion_ci(0.95, "exact").low)
+
+
+def test_a_single_patient_has_no_interval(row):
+    found = scores.summarize(
+        [row(str(i), patient="one", true=9, predicted=i, both=i) for i in range(4)], resamples=20, seed=0
+    )
+    assert math.isnan(found.dice["all"].low)
+    assert found.dice["all"].value > 0
 
 
 def test_images_of_nobody_known_are_patients_of_their_own(row):
@@ -228,6 +276,7 @@ def test_groups(row):
     young = found["age in years", "0 to 17"]
     assert (young.dice.value, young.positive_dice.value, young.sensitivity.value) == (1, 1, 1)
     assert found["sex", "F"].dice.all_empty == pytest.approx(2 / 3)
+    assert found["sex", "F"].dice.all_full == pytest.approx(2 * 100 / 500 / 3)  # one of three is true, of 100 pixels
 
 
 def test_a_group_of_which_nothing_is_known_is_left_out(row):
@@ -248,6 +297,11 @@ def test_a_difference_is_paired_by_image(row, some):
 def test_a_model_against_itself_differs_by_nothing(some):
     found = scores.compare(some, some, resamples=50, seed=0, positives=True)
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+
+
+def test_rows_with_another_truth_are_refused(row):
+    with pytest.raises(ValueError, match=r"expected rows with the same true masks\. Received: another one of b"):
+        scores.compare([row("a"), row("b", true=3)], [row("a"), row("b", true=4)], resamples=2, seed=0, positives=False)
 
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "c"]])
