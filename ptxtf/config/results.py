@@ -68,7 +68,7 @@ class EvaluateConfig:
     spacing_factor: float = setting(
         "what the pixel spacing that files state is multiplied by: SIIM-ACR's is that of originals some 2.5 times as "
         "large (2500 of 1024 pixels); 0: by 1, but a spacing that makes a film narrower than 20 cm counts as unknown, "
-        "so that lengths are in pixels",
+        "so that lengths are in pixels (1 for children's films)",
         0.0,
     )
     against: str = setting(

@@ -62,9 +62,7 @@ class Row:
 
 
 NARROWEST_MM = 200.0
-"""No adult chest fits on a narrower film."""
-_GROWN_UP = 16
-"""Age in years from which a chest counts as an adult's here."""
+"""No adult chest fits on a narrower film. (A child's does: there a factor of 1 says that the spacing is right.)"""
 
 NAMES = [field.name for field in dataclasses.fields(Row)]
 
@@ -82,7 +80,7 @@ def score(
         case: an example as `ptxtf.inference.cases` has it, its true mask, of {0, 1}, at the original size [H, W].
         predicted_mask: the model's, of the same shape.
         presence: as `presence` gives it.
-        spacing_factor: as `spacing_mm` takes it; for 0, a child's film may be of any width.
+        spacing_factor: as `spacing_mm` takes it.
 
     Raises:
         ValueError: masks of different shapes.
@@ -93,8 +91,7 @@ def score(
     area, predicted_area = int(np.count_nonzero(mask)), int(np.count_nonzero(predicted_mask))
     overlap = int(np.count_nonzero(mask & predicted_mask))
     both = area + predicted_area
-    is_child = float(case["age_years"]) < _GROWN_UP
-    spacing = spacing_mm(case["spacing_mm"], mask.shape, factor=spacing_factor or float(is_child))
+    spacing = spacing_mm(case["spacing_mm"], mask.shape, factor=spacing_factor)
     down_mm, along_mm = spacing or (math.nan, math.nan)
     hausdorff_95, surface_distance = surface.distances(mask, predicted_mask, spacing=spacing or (1.0, 1.0))
     return Row(

@@ -152,11 +152,6 @@ def test_spacing_that_no_chest_fits_on_is_not_believed(stored, factor, expected)
     assert found == (None if expected is None else pytest.approx(expected))
 
 
-def test_a_child_s_film_may_be_narrow(row):
-    for age, unit in ((3.0, "mm"), (30.0, "px"), (math.nan, "px")):
-        assert row("a", age_years=age, spacing_mm=(5.0, 5.0)).unit == unit  # 100 mm wide
-
-
 @pytest.mark.parametrize("min_area_px", [0, 1, 2, 7, 16, 99])
 def test_presence_is_the_threshold_at_which_the_rule_turns(rng, min_area_px):
     probabilities = rng.random((4, 4))
