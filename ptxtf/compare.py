@@ -19,11 +19,11 @@ from ptxtf.config import CompareConfig
 def main(config: CompareConfig) -> None:
     """Compare and print the table."""
     from ptxtf.errors import InputError
-    from ptxtf.evaluation import compare, report
+    from ptxtf.evaluation import compare, page
 
     found = compare.compare(config)
     for table in found.tables:
-        print(report.markdown_table(table))
+        print(page.markdown_table(table))
     for note in found.notes:
         print(note)
     print(found.directory / "report.html")

@@ -16,7 +16,7 @@ from ptxtf.config import CompareConfig
 from ptxtf.data import shards
 from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
-from ptxtf.evaluation import gallery, grid, presence, report, results, scores, table1
+from ptxtf.evaluation import compare_report, gallery, grid, presence, results, scores, table1
 from ptxtf.evaluation.tables import Table
 from ptxtf.inference import cases
 from ptxtf.training import history
@@ -79,9 +79,9 @@ def _conclude(
     notes = [f"{name} could not be trained or scored." for name in failed] + _notes(kept)
     pair = _pair(networks)
     files.write_csv(directory / "table1.csv", table1.COLUMNS, map(table1.plain, networks))
-    files.write_text(directory / "report.md", report.comparison_markdown(config, tables, notes))
+    files.write_text(directory / "report.md", compare_report.markdown(config, tables, notes))
     figures, drawn = _figures(config, cells, pair), [network.name for network in pair]
-    files.write_text(directory / "report.html", report.comparison(config, tables, notes, figures, drawn, cells))
+    files.write_text(directory / "report.html", compare_report.html(config, tables, notes, figures, drawn, cells))
     return Comparison(directory, tables, notes, failed)
 
 

@@ -101,7 +101,7 @@ def _conclude(
     image_rows.write(directory / IMAGES, rows)
     files.write_csv(directory / PREDICTIONS, ["ImageId", "EncodedPixels"], encoded.items())
     files.write_text(directory / "report.md", report.markdown(found))
-    files.write_text(directory / "report.html", report.page(found, figures))
+    files.write_text(directory / "report.html", report.html(found, figures))
     files.write_json(directory / SCORES, found.as_json())
     return found
 

@@ -14,7 +14,7 @@ import pytest
 from ptxtf import config, flags, rundir
 from ptxtf.data import convert, shards
 from ptxtf.errors import InputError
-from ptxtf.evaluation import compare, grid, report, rows, scores, table1
+from ptxtf.evaluation import compare, compare_report, grid, rows, scores, table1
 
 RECIPE = """
 --val_split=val
@@ -198,8 +198,8 @@ def test_patches_alone_are_drawn_as_such(network, settings, tmp_path):
     pair = [one.name for one in compare._pair(both)]
     assert pair == ["vgg16, whole", "vgg16, patch"]
     tables = table1.of(both, resamples=5, seed=0)
-    page = report.comparison(settings(tmp_path), tables, ["<b>"], [], pair, [])
-    assert "Chosen\nby the Dice of vgg16, whole" in page
+    page = compare_report.html(settings(tmp_path), tables, ["<b>"], [], pair, [])
+    assert "Chosen by the Dice of vgg16, whole" in page
     assert "<b>&lt;b&gt;" not in page
     assert '<p class="warning">&lt;b&gt;</p>' in page
 

@@ -79,7 +79,7 @@ class Page(html.parser.HTMLParser):
 
 
 def test_the_report_is_one_whole_page_that_loads_nothing(evaluation, figures):
-    text = report.page(evaluation, figures)
+    text = report.html(evaluation, figures)
     page = Page()
     page.feed(text)
     assert page.open == []
@@ -91,7 +91,7 @@ def test_the_report_is_one_whole_page_that_loads_nothing(evaluation, figures):
 
 
 def test_what_comes_from_outside_is_escaped(evaluation, figures):
-    text = report.page(evaluation, figures)
+    text = report.html(evaluation, figures)
     assert "<script>alert" not in text
     assert text.count("&lt;script&gt;") > 15
 
@@ -158,7 +158,7 @@ def browser():
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_in_a_browser_tables_sort_and_outlines_fade(browser, evaluation, figures, tmp_path, scheme):
     path = tmp_path / "report.html"
-    path.write_text(report.page(evaluation, figures), encoding="utf-8")
+    path.write_text(report.html(evaluation, figures), encoding="utf-8")
     page = browser.new_page(color_scheme=scheme)
     problems, asked = [], []
     page.on("console", lambda message: problems.append(message.text))
