@@ -1,4 +1,4 @@
-"""Train and score several networks alike: the study's Table 1, with what it left out.
+r"""Train and score several networks alike: the study's Table 1, with what it left out.
 
 For example, the whole grid, six encoders by whole images and by patches, and a small one to try it:
 
