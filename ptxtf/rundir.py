@@ -5,7 +5,7 @@ In it stand
     run.flags          every effective setting, as a flag file
     model.keras        the final model: the weights of the lowest validation loss, or without validation the last; or
                        what --keep, --average and --ema make of it
-    trained_on.csv     the images that it has learnt from, and their patients, as the records name them
+    trained_on.json     the images that it has learnt from, and their patients, as the records name them
     rule.json          what makes masks of its probabilities, as chosen on the validation split
     history.csv        one row per epoch; curves.png draws it
     memory.json        the most memory that an epoch has taken, in GiB: of the first GPU, or of the process
@@ -14,7 +14,6 @@ In it stand
     tensorboard/       the same numbers, and overlays of the same cases after each epoch
 """
 
-import csv
 import json
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from ptxtf.errors import InputError
 FLAGS = "run.flags"
 MODEL = "model.keras"
 RULE = "rule.json"
-TRAINED_ON = "trained_on.csv"
+TRAINED_ON = "trained_on.json"
 HISTORY = "history.csv"
 MEMORY = "memory.json"
 CURVES = "curves.png"
@@ -70,7 +69,10 @@ def read_flags(run_dir: files.Name) -> RunConfig:
     path = files.path(run_dir) / FLAGS
     if not path.is_file():
         raise InputError(f"{path}: expected a run folder written by ptxtf.train. Received: no such file")
-    stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
+    try:
+        stages, _ = flags.parse([f"--flagfile={path.resolve()}"], *config.RUN)
+    except InputError as error:
+        raise InputError(str(error) if FLAGS in str(error) else f"{path}: {error}") from None
     return RunConfig(*stages)
 
 
@@ -97,24 +99,23 @@ class Used(NamedTuple):
 
 
 def write_trained_on(run_dir: files.Path, images: Iterable[Used]) -> None:
-    """Write trained_on.csv."""
-    files.write_csv(run_dir / TRAINED_ON, Used._fields, images)
+    """Write trained_on.json."""
+    files.write_json(run_dir / TRAINED_ON, list(images))
 
 
 def read_trained_on(run_dir: files.Path) -> list[Used] | None:
-    """Return what trained_on.csv holds; None where a run has none.
+    """Return what trained_on.json holds; None where a run has none.
 
     Raises:
-        InputError: it holds something else.
+        InputError: it holds something else, or is not whole.
     """
     path = run_dir / TRAINED_ON
     if not path.is_file():
         return None
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [Used(**row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path}: expected columns {', '.join(Used._fields)}. Received: {error}") from None
+        return [Used(*image) for image in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: expected a list of {', '.join(Used._fields)}. Received: {error}") from None
 
 
 def shared(settings: RunConfig) -> str:

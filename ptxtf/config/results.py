@@ -85,7 +85,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_positive(bootstrap=self.bootstrap)
+        check(self.bootstrap >= 20, "bootstrap of at least 20", bootstrap=self.bootstrap)
         check_not_negative(batch_size=self.batch_size, gallery=self.gallery, spacing_factor=self.spacing_factor)
         check_seed(self.seed)
         found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", self.part)
@@ -126,7 +126,8 @@ class CompareConfig:
         check(len(set(self.backbones)) == len(self.backbones) > 0, "backbones, each once", backbones=self.backbones)
         is_known = 0 < len(set(self.modes)) == len(self.modes) and set(self.modes) <= {"whole", "patch"}
         check(is_known, "modes of whole, patch, each once", modes=self.modes)
-        check_positive(patch_size=self.patch_size, bootstrap=self.bootstrap)
+        check_positive(patch_size=self.patch_size)
+        check(self.bootstrap >= 20, "bootstrap of at least 20", bootstrap=self.bootstrap)
         check_not_negative(epochs=self.epochs, image_size=self.image_size, folds=self.folds, gallery=self.gallery)
         check_not_negative(spacing_factor=self.spacing_factor)
         check_default(self, "split", when=self.folds > 0, of="folds")

@@ -59,6 +59,8 @@ class Manifest:
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return the shards of a split, or of several: "fold1+fold2"."""
         names = split.split("+")
+        if "" in names:
+            raise InputError(f"expected a split, or several joined by +. Received: split={split!r}")
         if len(set(names)) < len(names):
             raise InputError(f"expected each split once. Received: split={split!r}")
         for name in names:

@@ -56,7 +56,12 @@ def compare(config: CompareConfig) -> Comparison:
         failed = []
         for number, cell in enumerate(cells, start=1):
             print(f"{number}/{len(cells)} {cell.name}", flush=True)
-            if not grid.run(cell):
+            try:
+                is_done = grid.run(cell)
+            except InputError as error:
+                print(error, flush=True)
+                is_done = False
+            if not is_done:
                 failed.append(cell.name)
         done = [cell for cell in cells if cell.name not in failed]
         if not done:

@@ -98,10 +98,12 @@ def _conclude(
     chosen = gallery.choose(rows, config.gallery)
     with readable(config.records_dir):
         figures = gallery.draw(dataset, chosen, encoded, other.masks if other else {})
+    page = report.html(found, figures)
+    (directory / SCORES).unlink(missing_ok=True)  # which is there when all of it is
     image_rows.write(directory / IMAGES, rows)
     files.write_csv(directory / PREDICTIONS, ["ImageId", "EncodedPixels"], encoded.items())
     files.write_text(directory / "report.md", report.markdown(found))
-    files.write_text(directory / "report.html", report.html(found, figures))
+    files.write_text(directory / "report.html", page)
     files.write_json(directory / SCORES, found.as_json())
     return found
 
@@ -215,5 +217,5 @@ class _Chunks:
                 _Scored(image_rows.Row(**row), calibration.Bins(*map(np.array, bins)), mask, seconds)
                 for row, bins, mask, seconds in content["images"]
             ]
-        except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or not ours
             return []

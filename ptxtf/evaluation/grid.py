@@ -16,8 +16,8 @@ from ptxtf import files, flags, models, rundir
 from ptxtf.config import CompareConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError, did_you_mean
-from ptxtf.evaluation.results import SCORES
-from ptxtf.training import loop
+from ptxtf.evaluation.results import SCORES, Kept
+from ptxtf.training import history, loop
 
 _INTERRUPTED = 130
 
@@ -77,8 +77,12 @@ def plan(config: CompareConfig) -> list[Cell]:
             for mode in config.modes:
                 directory = files.path(config.output_dir) / f"{backbone}_{mode}{ending}"
                 cells.append(_cell(config, backbone, mode, directory, splits))
-    for cell in cells:
-        flags.parse(cell.train, *settings.RUN)  # here, not after hours
+    for cell in cells:  # here, not after hours
+        _, training, *_ = flags.parse(cell.train, *settings.RUN)[0]
+        if training.dry_run or training.cross_validate:
+            raise InputError(
+                f"{config.recipe}: expected a recipe without --dry_run and --cross_validate. Received: one"
+            )
         flags.parse(cell.evaluate, settings.EvaluateConfig)
     return cells
 
@@ -159,8 +163,10 @@ def _is_done(cell: Cell) -> bool:
         InputError: it was trained with others, and cannot go on with these.
     """
     try:
+        Kept.read(cell.test_dir)
+        history.read(cell.run_dir)
         scored = json.loads((cell.test_dir / SCORES).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):  # is made anew, as far as it can be
         return False
     now = loop.complete(settings.RunConfig(*flags.parse(cell.train, *settings.RUN)[0]), begun=True)
     rundir.check_same(cell.run_dir, now)

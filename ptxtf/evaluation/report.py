@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ptxtf import files, rundir
+from ptxtf import files
+from ptxtf.errors import InputError
 from ptxtf.evaluation import calibration, charts, page, presence, strata, tables
 from ptxtf.evaluation.gallery import Figure
 from ptxtf.evaluation.ratios import Score
@@ -82,9 +83,11 @@ def _charts(evaluation: Evaluation) -> list[str]:
 
 
 def _history(evaluation: Evaluation) -> list[str]:
-    """Return the curves of the training, if its history is there."""
-    run_dir = files.path(evaluation.settings.run_dir)
-    rows = history.read(run_dir) if (run_dir / rundir.HISTORY).is_file() else []
+    """Return the curves of the training, if its history is there and whole."""
+    try:
+        rows = [row for row in history.read(files.path(evaluation.settings.run_dir)) if math.isfinite(row["epoch"])]
+    except InputError:  # which is the training's to mend
+        return []
     if not rows:
         return []
     epochs = charts.Axis("epoch", 1.0, max(rows[-1]["epoch"], 2.0))
@@ -112,7 +115,7 @@ def _history(evaluation: Evaluation) -> list[str]:
 
 def _roc(evaluation: Evaluation) -> str:
     rule = evaluation.summary.presence
-    drawn = [charts.Line(presence.roc(evaluation.rows), f"AUC {rule['AUC'].value:.3f}")]
+    drawn = [charts.Line(presence.roc(evaluation.rows), f"AUC {tables.number(rule['AUC'].value, 3)}")]
     if not math.isnan(rule["specificity"].value + rule["sensitivity"].value):
         at = (1 - rule["specificity"].value, rule["sensitivity"].value)
         drawn.append(charts.Line([at], "by the rule", "second", has_dots=True))

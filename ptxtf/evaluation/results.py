@@ -17,6 +17,7 @@ from typing import Any
 
 from ptxtf import files
 from ptxtf.config import EvaluateConfig
+from ptxtf.data import rle
 from ptxtf.errors import InputError
 from ptxtf.evaluation import calibration, scores
 from ptxtf.evaluation import rows as image_rows
@@ -109,9 +110,13 @@ class Kept:
         try:
             with (directory / PREDICTIONS).open(encoding="utf-8", newline="") as file:
                 encoded = {line["ImageId"]: line["EncodedPixels"] for line in csv.DictReader(file)}
+            if encoded.keys() != {row.image_id for row in rows}:
+                raise ValueError(f"masks of other images than {IMAGES} has")
+            for text in encoded.values():
+                rle.parse(text)
             scored = json.loads((directory / SCORES).read_text(encoding="utf-8"))
             return cls(directory, rows, encoded, scored["notes"], float(scored["seconds_per_image"]))
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
             raise InputError(
                 f"{directory}: expected {PREDICTIONS} and {SCORES} as ptxtf.evaluate writes them. Received: {error}"
             ) from None

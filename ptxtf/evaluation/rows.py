@@ -171,11 +171,21 @@ def read(path: files.Path) -> list[Row]:
             reader = csv.DictReader(file)
             if reader.fieldnames != NAMES:
                 raise TypeError(f"columns {reader.fieldnames}")
-            return [Row(**{name: _value(kinds[name], text) for name, text in line.items()}) for line in reader]
+            found = [Row(**{name: _value(kinds[name], text) for name, text in line.items()}) for line in reader]
+        _check(found)
     except FileNotFoundError:
         raise InputError(f"{path}: expected what ptxtf.evaluate writes. Received: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: expected the rows of ptxtf.evaluate's images.csv. Received: {error}") from None
+    return found
+
+
+def _check(rows: Sequence[Row]) -> None:
+    """Raise ValueError for rows that no evaluation writes."""
+    if not rows or len({row.image_id for row in rows}) < len(rows):
+        raise ValueError("no rows, or an image twice")
+    if not all(0 <= row.dice <= 1 for row in rows):
+        raise ValueError("a Dice that is not in 0..1")
 
 
 def _value(kind: Any, text: str) -> Any:

@@ -26,13 +26,15 @@ class Predictor:
     Args:
         logits: uint8 [B, image_size, image_size, 1] -> float32 logits of that shape, from `forward.logits_function`.
         image_size: height and width in pixels that the network was trained on.
+        name: of it, for messages.
 
     Example:
         >>> probabilities = Predictor.load("runs/densenet121")(images)
     """
 
-    def __init__(self, logits: forward.Logits, *, image_size: int) -> None:
+    def __init__(self, logits: forward.Logits, *, image_size: int, name: str = "the model") -> None:
         self.image_size = image_size
+        self._name = name
         self._logits = logits
 
     @classmethod
@@ -55,7 +57,7 @@ class Predictor:
         _check_input(trained, path, settings.inputs.image_size, is_whole=settings.preprocessing.mode == "whole")
         model = forward.for_this_device(trained, settings.network.precision)
         logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, in_pairs=in_pairs)
-        return cls(logits, image_size=settings.inputs.image_size)
+        return cls(logits, image_size=settings.inputs.image_size, name=str(path))
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]."""
@@ -80,10 +82,15 @@ class Predictor:
                 compiled program serves all.
             sizes: height and width of each result in pixels.
             batch_size: images that are computed together.
+
+        Raises:
+            InputError: the model gives nan.
         """
         filled = [tf.convert_to_tensor(image) for image in images]  # of NumPy's arrays tf.stack makes int32
         filled += [tf.zeros_like(filled[0])] * (batch_size - len(images))
         for probabilities, size in zip(self(tf.stack(filled)), sizes, strict=False):
+            if not np.isfinite(probabilities).all():
+                raise InputError(f"{self._name}: expected a model that gives numbers. Received: nan")
             yield tf.image.resize(probabilities, size, method="bilinear").numpy()[..., 0]
 
 

@@ -7,6 +7,7 @@ changed in place, or one InputError that names the file and what does not fit; n
 import os
 import pathlib
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 
 import h5py
@@ -73,8 +74,10 @@ def load_model(path: files.Name) -> keras.Model:
         raise InputError(f"{path}: expected a saved model. Received: no such file")
     try:
         with files.local(path) as local:
+            if not zipfile.is_zipfile(local):  # Keras would say that there is no such file
+                raise zipfile.BadZipFile("a file that is no .keras archive, or half of one")
             return keras.saving.load_model(local, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected a saved model. Received: {first_line(error)}") from error
 
 

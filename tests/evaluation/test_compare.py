@@ -111,10 +111,14 @@ def test_each_fold_is_scored_by_a_network_that_has_not_seen_it(settings, kfold, 
         ({"recipe": "nowhere.flags"}, r"expected a flag file, .* Received: --flagfile=nowhere\.flags"),
         ({"split": "fold7"}, r"expected a split of train, val, test\. Received: split='fold7'"),
         ({"folds": 2}, r"expected at least three folds, .* Received: --folds=2, 0 in the records"),
+        ({"recipe": "DRY"}, r"dry\.flags: expected no --dry_run and --cross_validate"),
         ({"records_dir": "nowhere"}, r"nowhere/dataset\.json: expected a record directory"),
     ],
 )
 def test_what_cannot_be_planned_is_one_clear_line(settings, tmp_path, changes, message):
+    dry = tmp_path / "dry.flags"
+    dry.write_text("--dry_run=true\n")
+    changes = {name: str(dry) if value == "DRY" else value for name, value in changes.items()}
     with pytest.raises(InputError, match=message):
         grid.plan(settings(tmp_path, **changes))
 
@@ -234,7 +238,7 @@ def test_a_small_grid_is_trained_scored_and_compared(compared, records):
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(compared, settings, monkeypatch):
+def test_what_is_done_is_not_done_again(compared, settings, monkeypatch, capsys):
     folder, _ = compared
     before = (folder / "table1.csv").read_bytes()
     asked = []
@@ -254,8 +258,29 @@ def test_what_is_done_is_not_done_again(compared, settings, monkeypatch):
     for path, content in kept.items():
         assert not path.exists()  # nothing of before is left if it is stopped in between
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"expected --seed=0, as the run was started"):
+    with pytest.raises(InputError, match="expected a network that could be trained and scored"):
         compare.compare(settings(folder, seed=1))
+    assert capsys.readouterr().out.count("expected --seed=0, as the run was started") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["scores.json", "images.csv", "predictions.csv"])
+def test_a_network_whose_scores_are_damaged_is_scored_anew(compared, settings, monkeypatch, damaged):
+    folder, _ = compared
+    path = folder / "tiny_patch" / "test" / damaged
+    whole, asked = {one: one.read_bytes() for one in path.parent.iterdir()}, []
+
+    def mend(module, _):
+        asked.append(module)
+        if module == "ptxtf.evaluate":
+            for one, content in whole.items():
+                one.write_bytes(content)
+        return True
+
+    monkeypatch.setattr(grid, "_command", mend)
+    path.write_text("{")
+    assert compare.compare(settings(folder)).failed == []
+    assert asked == ["ptxtf.train", "ptxtf.evaluate"]
 
 
 @pytest.mark.slow

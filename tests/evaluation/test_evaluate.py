@@ -299,11 +299,14 @@ def test_a_model_of_another_input_is_one_clear_line(evaluated, run, tmp_path, sh
         evaluated(run_dir=str(own))
 
 
-def test_a_damaged_list_of_what_a_run_was_trained_on_is_one_clear_line(evaluated, run, tmp_path):
+@pytest.mark.parametrize("damage", [lambda _: "", lambda text: text[:-4], lambda _: "[1]", lambda _: "{}x"])
+def test_a_damaged_list_of_what_a_run_was_trained_on_is_one_clear_line(evaluated, run, tmp_path, damage):
     own = tmp_path / "own"
     shutil.copytree(run, own)
-    (own / "trained_on.csv").write_text("something,else\n1,2\n")
-    with pytest.raises(InputError, match=r"trained_on\.csv: expected columns image_id, patient, used"):
+    rundir.write_trained_on(own, [rundir.Used("a", "b", "train")])
+    whole = (own / "trained_on.json").read_text()
+    (own / "trained_on.json").write_text(damage(whole))
+    with pytest.raises(InputError, match=r"trained_on\.json: expected a list of image_id, patient, used"):
         evaluated(run_dir=str(own))
 
 
@@ -324,3 +327,65 @@ def test_images_of_mixed_sizes_are_scored_each_at_its_own(evaluated, conversion,
     )  # fmt: skip
     done = evaluated(records_dir=str(convert.convert(mixed).directory))
     assert {row.image_height for row in done.rows} == {128, 256}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda _: b"", r"expected a saved model\. Received: a file that is no \.keras archive, or half of one"),
+        (lambda content: content[: len(content) // 2], r"expected a saved model\. Received: a file that is no \.keras"),
+        (lambda content: content.replace(b"class_name", b"Xlass_name"), r"expected a saved model\. Received: "),
+    ],
+)
+def test_a_damaged_model_is_one_clear_line(evaluated, run, tmp_path, damage, message):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    (own / "model.keras").write_bytes(damage((own / "model.keras").read_bytes()))
+    with pytest.raises(InputError, match=rf"^[^:]*model\.keras: {message}"):
+        evaluated(run_dir=str(own))
+
+
+def test_a_model_that_gives_no_numbers_is_one_clear_line(evaluated, run, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    model = keras.saving.load_model(own / "model.keras")
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    model.save(own / "model.keras")
+    with pytest.raises(InputError, match=r"^[^:]*model\.keras: expected a model that gives numbers\. Received: nan$"):
+        evaluated(run_dir=str(own))
+
+
+def test_a_damaged_history_costs_its_curves_alone(evaluated, run, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    history = "epoch,loss,val_loss,val_dice,val_positive_dice,seconds\n1,2,3,0.5,0.5,9\n2,1,2,0.6,0.6,9\n"
+    (own / "history.csv").write_text(history)
+    with_curves = (evaluated(run_dir=str(own)).directory / "report.html").read_text()
+    assert with_curves.count("Dice in validation") > 0
+    for text in (history.replace("epoch,", "epoche,"), history[:-3] + "x", history.replace("\n1,", "\nnan,")):
+        (own / "history.csv").write_text(text)
+        found = (evaluated(run_dir=str(own)).directory / "report.html").read_text()
+        assert "Mnan" not in found
+        assert (found.count("Dice in validation") > 0) == ("nan" in text)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("images.csv", lambda lines: lines + lines[-1:]),
+        ("images.csv", lambda lines: [*lines[:-1], lines[-1].replace("False", "perhaps").replace("True", "perhaps")]),
+        ("images.csv", lambda lines: lines[:1]),
+        ("predictions.csv", lambda lines: lines[:-1]),
+        ("predictions.csv", lambda lines: [*lines[:-1], lines[-1].split(",")[0] + ",1 x"]),
+        ("predictions.csv", lambda lines: ["a,b", *lines[1:]]),
+        ("scores.json", lambda _: ["[" * 100_000]),
+        ("scores.json", lambda _: ["{}"]),
+    ],
+)
+def test_a_damaged_evaluation_to_compare_with_is_one_clear_line(evaluated, tmp_path, name, change):
+    evaluated(output_dir=str(tmp_path / "first"))
+    path = tmp_path / "first" / name
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+    with pytest.raises(InputError, match=r"^[^:]*first.*: expected .* Received: ") as caught:
+        evaluated(against=str(tmp_path / "first"))
+    assert str(caught.value).count("expected ") <= 2  # the second is what the run-length text lacks

@@ -333,13 +333,12 @@ def test_a_folder_that_vanishes_ends_the_run(run, tmp_path, calls_by):
 
 
 def test_a_run_does_not_go_on_with_other_images(run, finished):
-    listed = finished() / rundir.TRAINED_ON
-    lines = listed.read_text().splitlines()
-    assert lines[0] == "image_id,patient,used"
-    assert [line.split(",")[2] for line in lines[1:]] == ["train"] * 12 + ["val"] * 6
-    listed.write_text("\n".join([lines[0], *lines[2:]]) + "\n")  # as if the records had been others
+    folder = finished()
+    listed = rundir.read_trained_on(folder)
+    assert [image.used for image in listed] == ["train"] * 12 + ["val"] * 6
+    rundir.write_trained_on(folder, listed[1:])  # as if the records had been others
     with pytest.raises(
-        InputError, match=r"expected the images that the run was begun with, .*trained_on\.csv lists them"
+        InputError, match=r"expected the images that the run was begun with, .*trained_on\.json lists them"
     ):
         run(epochs=3)
 
