@@ -80,9 +80,7 @@ def plan(config: CompareConfig) -> list[Cell]:
     for cell in cells:  # here, not after hours
         _, training, *_ = flags.parse(cell.train, *settings.RUN)[0]
         if training.dry_run or training.cross_validate:
-            raise InputError(
-                f"{config.recipe}: expected a recipe without --dry_run and --cross_validate. Received: one"
-            )
+            raise InputError(f"{config.recipe}: expected no --dry_run and --cross_validate. Received: one of them")
         flags.parse(cell.evaluate, settings.EvaluateConfig)
     return cells
 
