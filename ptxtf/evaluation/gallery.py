@@ -51,7 +51,7 @@ def choose(rows: Sequence[Row], count: int) -> list[tuple[Row, str]]:
         (row for row in rows if not row.positive and row.predicted_area_px), key=lambda row: -row.predicted_area_px
     )
     middle = (len(positives) - 1) / 2
-    by_middle = sorted(positives, key=lambda row: abs(positives.index(row) - middle))
+    by_middle = [row for _, row in sorted(enumerate(positives), key=lambda place: abs(place[0] - middle))]
     kinds = {"worst": positives, "median": by_middle, "best": positives[::-1], "false alarm": alarms}
     why: dict[str, str] = {}
     for turn in itertools.zip_longest(*kinds.values()):

@@ -6,7 +6,6 @@ where they were stopped.
 """
 
 import dataclasses
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -161,15 +160,14 @@ def _is_done(cell: Cell) -> bool:
         InputError: it was trained with others, and cannot go on with these.
     """
     try:
-        Kept.read(cell.test_dir)
+        scored = Kept.read(cell.test_dir).settings
         history.read(cell.run_dir)
-        scored = json.loads((cell.test_dir / SCORES).read_text(encoding="utf-8"))["settings"]
-    except (InputError, OSError, ValueError, KeyError, TypeError):  # is made anew, as far as it can be
+    except InputError:  # what is not whole is made anew
         return False
     now = loop.complete(settings.RunConfig(*flags.parse(cell.train, *settings.RUN)[0]), begun=True)
     rundir.check_same(cell.run_dir, now)
     (wanted,), _ = flags.parse(cell.evaluate, settings.EvaluateConfig)
-    return rundir.read_flags(cell.run_dir) == now and scored == json.loads(json.dumps(dataclasses.asdict(wanted)))
+    return rundir.read_flags(cell.run_dir) == now and scored == dataclasses.asdict(wanted)
 
 
 def _command(module: str, arguments: Sequence[str]) -> bool:

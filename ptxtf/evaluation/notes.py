@@ -21,8 +21,8 @@ def _leakage(rows: Sequence[Row], config: EvaluateConfig) -> list[str]:
             f"{config.run_dir} does not tell what it was trained on: whether it has seen these patients is not known."
         ]
     lines = []
-    for used, splits in (("trained on", ("train",)), ("chosen by", ("val",))):
-        known = [case for case in trained_on if case.used in splits]
+    for used, kind in (("trained on", "train"), ("chosen by", "val")):
+        known = [case for case in trained_on if case.used == kind]
         image_ids, patients = {case.image_id for case in known}, {case.patient for case in known} - {""}
         same = sum(row.image_id in image_ids for row in rows)
         others = [row for row in rows if row.image_id not in image_ids and row.patient in patients]

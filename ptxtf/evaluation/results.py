@@ -91,6 +91,7 @@ class Kept:
         masks: the model's, as run-length text by image id.
         notes: what a reader must know, a line each.
         seconds_per_image: median time of prediction.
+        settings: what it was asked for, of `EvaluateConfig`.
     """
 
     directory: files.Path
@@ -98,6 +99,7 @@ class Kept:
     masks: Mapping[str, str]
     notes: Sequence[str]
     seconds_per_image: float
+    settings: Mapping[str, Any]
 
     @classmethod
     def read(cls, directory: files.Path) -> "Kept":
@@ -115,7 +117,8 @@ class Kept:
             for text in encoded.values():
                 rle.parse(text)
             scored = json.loads((directory / SCORES).read_text(encoding="utf-8"))
-            return cls(directory, rows, encoded, scored["notes"], float(scored["seconds_per_image"]))
+            seconds = float(scored["seconds_per_image"])
+            return cls(directory, rows, encoded, scored["notes"], seconds, scored["settings"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
             raise InputError(
                 f"{directory}: expected {PREDICTIONS} and {SCORES} as ptxtf.evaluate writes them. Received: {error}"
