@@ -1,6 +1,6 @@
 # make demo       set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
 # make test       set up and run every test
-# make test-long  what takes minutes: the study's whole grid in small size, grids that are killed
+# make test-long  what takes minutes: grids of networks, among them the study's in small size
 # make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
 # make browser    Debian's Chromium, where there is none, for the tests of pages; needs root
@@ -42,7 +42,7 @@ test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-long: setup
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 # Each in a process of its own: together they gather more memory than many machines have.
 test-exhaustive: setup

@@ -221,6 +221,7 @@ def compared(settings, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_small_grid_is_trained_scored_and_compared(compared, records):
     folder, found = compared
     assert found.failed == []
@@ -238,6 +239,7 @@ def test_a_small_grid_is_trained_scored_and_compared(compared, records):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_is_done_is_not_done_again(compared, settings, monkeypatch, capsys):
     folder, _ = compared
     before = (folder / "table1.csv").read_bytes()
@@ -264,6 +266,7 @@ def test_what_is_done_is_not_done_again(compared, settings, monkeypatch, capsys)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("damaged", ["scores.json", "images.csv", "predictions.csv"])
 def test_a_network_whose_scores_are_damaged_is_scored_anew(compared, settings, monkeypatch, damaged):
     folder, _ = compared
@@ -284,6 +287,7 @@ def test_a_network_whose_scores_are_damaged_is_scored_anew(compared, settings, m
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_network_that_fails_stops_no_other(settings, tmp_path, monkeypatch):
     made = settings(tmp_path, patch_size=128)  # larger than the images
     found = compare.compare(made)

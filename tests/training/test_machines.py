@@ -123,6 +123,7 @@ def test_two_machines_equal_one_and_go_on_after_one_was_killed(records, tmp_path
     np.testing.assert_allclose(losses(tmp_path / "killed")[:3], losses(tmp_path / "one"), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_machines_with_other_flags_do_not_wait_for_one_another(records, tmp_path):
     done = finish(start([records, tmp_path / "run", 2], machines=2, others=[records, tmp_path / "run", 3]))
     assert all(status for *_, status in done)
