@@ -112,12 +112,11 @@ def _check(config: RunConfig) -> None:
         raise InputError("expected a --val_split for --patience, --keep=dice and --schedule=plateau. Received: none")
     if both := set(inputs.train_split.split("+")) & set(inputs.val_split.split("+")):
         raise InputError(f"expected a --val_split that is not trained on. Received: {', '.join(sorted(both))} in both")
-    ends: dict[str, float] = {"freeze_epochs": max(network.freeze_epochs, default=0)}
+    ends = {"freeze_epochs": max(network.freeze_epochs, default=0)}
     ends["first_sizes"] = len(training.first_sizes) * training.size_epochs
-    ends["warmup_epochs"] = optimizer.warmup_epochs
     for name, end in ends.items():
         if end >= training.epochs:
-            raise InputError(f"expected --epochs above {end:g}, where --{name} end. Received: epochs={training.epochs}")
+            raise InputError(f"expected --epochs above {end}, where --{name} end. Received: epochs={training.epochs}")
 
 
 def _note_records(run: Run, *, is_begun: bool) -> None:

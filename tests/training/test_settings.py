@@ -247,7 +247,6 @@ def test_one_process_a_folder(run, tmp_path):
         ({"mode": "patch", "first_sizes": (32,)}, r"expected no first_sizes with mode=patch\. Received: .*32"),
         ({"first_sizes": (32,)}, r"expected --epochs above 10, where --first_sizes end\. Received: epochs=2"),
         ({"freeze_epochs": (1, 2)}, r"expected --epochs above 2, where --freeze_epochs end\. Received: epochs=2"),
-        ({"warmup_epochs": 2.0}, r"expected --epochs above 2, where --warmup_epochs end\. Received: epochs=2"),
         ({"train_split": "train+val"}, r"expected a --val_split that is not trained on\. Received: val in both"),
         ({"batch_size": 99}, r"expected at least --batch_size=99 images in the training split\. Received: 12"),
     ],
