@@ -98,17 +98,17 @@ def _records(directory: files.Name, manifest: shards.Manifest, split: str) -> tf
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: expected a shard that dataset.json lists. Received: no such file")
-    names = [_as_others_find_it(path) for path in paths]
+    places = [_as_others_find_it(path) for path in paths]
     made_by = files.path(directory) / shards.MANIFEST
     known = tf.strings.to_hash_bucket_fast(made_by.read_bytes(), _HASHES)
 
-    def checked(name: tf.Tensor) -> tf.Tensor:
+    def checked(place: tf.Tensor) -> tf.Tensor:
         found = tf.strings.to_hash_bucket_fast(tf.io.read_file(_as_others_find_it(made_by)), _HASHES)
         with tf.control_dependencies([tf.debugging.Assert(found == known, [_CHANGED])]):
-            return tf.identity(name)
+            return tf.identity(place)
 
     return (
-        tf.data.Dataset.from_tensor_slices(names)
+        tf.data.Dataset.from_tensor_slices(places)
         .map(as_it_is(checked))
         .interleave(
             tf.data.TFRecordDataset, cycle_length=_READERS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True

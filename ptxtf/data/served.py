@@ -105,12 +105,19 @@ def _make(batches: Iterator[_Batch], wanted: queue.SimpleQueue, made: queue.Simp
 
 def _wait(made: queue.SimpleQueue, addresses: Sequence[str]) -> Any:
     while True:
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            with contextlib.suppress(queue.Empty):
-                return made.get(timeout=_LOOK_S)
+        with contextlib.suppress(queue.Empty):
+            return _get(made, _PATIENCE_S)
         for address in addresses:
             check_answers(address)
+
+
+def _get(of: queue.SimpleQueue, seconds: float) -> Any:
+    """Return what a queue gets within so many seconds, or raise queue.Empty; Ctrl-C is seen meanwhile."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(queue.Empty):
+            return of.get(timeout=_LOOK_S)
+    raise queue.Empty
 
 
 def check_answers(address: str) -> None:
@@ -148,13 +155,12 @@ def _ask_for_next_to_nothing(address: str) -> None:
             answers.put(error)  # for the thread that asks
 
     threading.Thread(target=ask, daemon=True).start()
-    until = time.monotonic() + _ANSWER_S
-    while time.monotonic() < until:
-        with contextlib.suppress(queue.Empty):
-            if error := answers.get(timeout=_LOOK_S):
-                raise error
-            return
-    raise TimeoutError(f"no answer within {_ANSWER_S:.0f} s")
+    try:
+        error = _get(answers, _ANSWER_S)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {_ANSWER_S:.0f} s") from None
+    if error:
+        raise error
 
 
 def serve(config: ServiceConfig, ready: Callable[[str], None]) -> None:

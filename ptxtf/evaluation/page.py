@@ -65,9 +65,7 @@ def gallery(figures: Sequence[Figure], names: Sequence[str], *, in_panels: bool 
         in_panels: a film for each layer, and one without any.
     """
     if not figures:
-        return (
-            '<p class="note">No case is shown.</p><div class="gallery"></div><input id="opacity" type="range" hidden>'
-        )
+        return '<p class="note">No case is shown.</p>'
     layers = [("truth", "truth"), ("predicted", names[0])]
     if any(figure.other is not None for figure in figures):
         layers.append(("other", names[1]))

@@ -104,16 +104,16 @@ def best(networks: Sequence[Network]) -> Network:
 def plain(network: Network) -> list[object]:
     """Return a row of table1.csv."""
     dice, iou = network.summary.dice["all"], network.summary.iou["all"]
-    study_iou, study_dice = (number / 100 for number in _of_study(network))
+    study_iou, study_dice = (percent / 100 for percent in _of_study(network))
     positive, presence = _positive(network), network.summary.presence
-    numbers = [
+    values = [
         *(iou.value, iou.low, iou.high, study_iou, dice.value, dice.low, dice.high, study_dice),
         *(positive.value, positive.low, positive.high, dice.all_empty, dice.all_full),
         *(presence["sensitivity"].value, presence["specificity"].value, network.auc),
         *(network.hours, network.seconds_per_epoch, network.memory_gib, network.seconds_per_image),
     ]
     counts = [network.backbone, network.mode, network.summary.images, network.summary.positives]
-    return [*counts, *("" if math.isnan(number) else f"{number:.6g}" for number in numbers)]
+    return [*counts, *("" if math.isnan(value) else f"{value:.6g}" for value in values)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
