@@ -46,7 +46,7 @@ def one_core_per_operation() -> bool:
         return False
     with contextlib.suppress(RuntimeError):  # it has been at work already
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(_cores())
+        tf.config.threading.set_inter_op_parallelism_threads(cores())
     return True
 
 
@@ -54,10 +54,10 @@ def images_at_once(batch_size: int) -> int:
     """Return how many images are to be computed together: so many, or for 0 as many as suit the device."""
     if batch_size:
         return batch_size
-    return 8 if has_accelerator() else min(2 * _cores(), 32)
+    return 8 if has_accelerator() else min(2 * cores(), 32)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -11,16 +11,16 @@ no medical device.
 """
 
 from ptxtf import flags
-from ptxtf.config import EvaluateConfig, MaskConfig
+from ptxtf.config import EvaluateConfig, InferenceConfig, MaskConfig
 
 
-def main(config: EvaluateConfig, mask_config: MaskConfig) -> None:
+def main(config: EvaluateConfig, mask_config: MaskConfig, asked: InferenceConfig) -> None:
     """Evaluate and print the scores beside the baseline."""
     from ptxtf import devices
     from ptxtf.evaluation.conventions import CONVENTIONS
     from ptxtf.evaluation.evaluate import evaluate
 
-    done = evaluate(config, mask_config, in_pairs=devices.one_core_per_operation())
+    done = evaluate(config, mask_config, asked, in_pairs=devices.one_core_per_operation())
     if not done:
         print(f"{config.output_dir}: part {config.part} is done; others are still to come")
         return
@@ -41,4 +41,4 @@ def main(config: EvaluateConfig, mask_config: MaskConfig) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, EvaluateConfig, MaskConfig)
+    flags.run(main, EvaluateConfig, MaskConfig, InferenceConfig)

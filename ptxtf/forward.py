@@ -1,7 +1,7 @@
 """Preprocessing and network as one function: uint8 images [B, H, W, 1] -> float32 logits [B, H, W, 1].
 
-What training validates with and what prediction runs is this one function. Preprocessing is compiled by XLA in any
-case, the network where that pays.
+What training validates with; `ptxtf.inference.network` makes of the same parts what prediction runs. Preprocessing is
+compiled by XLA in any case, the network where that pays.
 """
 
 from collections.abc import Callable
@@ -17,58 +17,78 @@ from ptxtf.models.rebuild import rebuild
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
-def logits_function(
-    model: keras.Model, config: PreprocessConfig, *, xla: bool, fixed: bool = False, in_pairs: bool = False
-) -> Logits:
+def logits_function(model: keras.Model, config: PreprocessConfig, *, xla: bool) -> Logits:
     """Return the function from uint8 images [B, H, W, 1] to float32 logits [B, H, W, 1].
 
-    In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static, and B where it
-    is divided; each batch shape is compiled once.
+    In patch mode images are equalised whole, cut, and the logits stitched back. H and W must be static; each batch
+    shape is compiled once.
 
     Args:
         model: gives logits [B, h, w, 1] for float32 images in 0..1, or a dictionary with such as "mask".
         config: the preprocessing that goes with it.
         xla: compile the model too, see `use_xla`.
-        fixed: the model will learn no more.
-        in_pairs: divide a batch in pairs, which are computed at the same time. By oneDNN on one core, an image's
-            logits are then the same, to the last bit, whatever the batch's size: convolutions are summed otherwise for
-            other sizes. Pairs take as long as larger parts do, single images nearly twice as long
-            (ResNet-34 and DenseNet121 at 256², two cores).
     """
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
-    model = _masks_alone(model)
-    infer = network_function(model, xla=xla, fixed=fixed)
+    infer = network_function(with_heads(model, "mask"), xla=xla)
+    tiles = preprocess.tiles_of(config)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
-        return preprocess.join(infer(prepare(images)), config, image_size=(images.shape[1], images.shape[2]))
+        return preprocess.join(infer(prepare(images)), tiles, image_size=(images.shape[1], images.shape[2]))
 
-    return tf.function(_in_pairs(logits) if in_pairs else logits, autograph=False)
-
-
-def _masks_alone(model: keras.Model) -> keras.Model:
-    """Return a model without the heads that only training needs."""
-    return keras.Model(model.input, model.output["mask"]) if isinstance(model.output, dict) else model
+    return tf.function(logits, autograph=False)
 
 
-def network_function(model: keras.Model, *, xla: bool, fixed: bool = False, in_pairs: bool = False) -> Logits:
-    """Return the function from float32 images or patches in 0..1 to the model's logits; see `logits_function`."""
+def heads_of(model: keras.Model) -> tuple[str, ...]:
+    """Return the heads that a model has; one that gives a tensor gives masks."""
+    return tuple(model.output) if isinstance(model.output, dict) else ("mask",)
+
+
+def with_heads(model: keras.Model, *heads: str) -> keras.Model:
+    """Return a model without its other heads; of one head it gives the logits themselves."""
+    if heads_of(model) == heads:
+        return model
+    outputs = {head: model.output[head] for head in heads}
+    return keras.Model(model.input, outputs if len(outputs) > 1 else outputs[heads[0]])
+
+
+def network_function(model: keras.Model, *, xla: bool, fixed: bool = False) -> Logits:
+    """Return the function from float32 images or patches in 0..1 to the model's logits.
+
+    Args:
+        model: as in `logits_function`; one with several heads gives a dictionary.
+        xla: compile it.
+        fixed: it will learn no more.
+    """
     fastest = fastest_form(model, training=False, xla=xla, fixed=fixed)
-    infer = tf.function(lambda images: fastest(images, training=False), jit_compile=xla, autograph=False)
-    return tf.function(_in_pairs(infer), autograph=False) if in_pairs else infer
+    return tf.function(lambda images: fastest(images, training=False), jit_compile=xla, autograph=False)
 
 
-def _in_pairs(function: Logits) -> Logits:
-    """Return a function that hands a batch, [B, …], to another one two by two; a last one goes with a black image.
+def in_parts(function: Logits, *, size: int, at_once: int) -> Logits:
+    """Return a function that hands a batch, [B, …], to another one in parts of one size.
 
-    Within a tf.function the pairs are computed at the same time.
+    By oneDNN on one core, an image's logits are then the same, to the last bit, whatever the batch's size: convolutions
+    are summed otherwise for other sizes. Pairs take as long as larger parts do, single images nearly twice as long
+    (ResNet-34 and DenseNet121 at 256², two cores). And memory is that of few parts, however large the batch is.
+
+    Args:
+        function: of a tensor; may give several.
+        size: images of a part; the last part is filled up with black ones.
+        at_once: how many parts may be computed at the same time.
     """
 
-    def by_pair(images: tf.Tensor) -> tf.Tensor:
-        count = images.shape[0]
-        even = tf.pad(images, [[0, count % 2], *[[0, 0]] * (images.shape.rank - 1)])
-        return tf.concat([function(pair) for pair in tf.split(even, even.shape[0] // 2)], axis=0)[:count]
+    def by_part(images: tf.Tensor) -> Any:
+        count = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
+        filled = tf.pad(images, [[0, -count % size], *[[0, 0]] * (images.shape.rank - 1)])
+        parts = tf.reshape(filled, [-1, size, *images.shape[1:]])
+        if parts.shape[0] is not None and parts.shape[0] <= at_once:
+            found = [function(part) for part in tf.unstack(parts)]
+            return tf.nest.map_structure(lambda *outputs: tf.concat(outputs, axis=0)[:count], *found)
+        made = tf.function(function).get_concrete_function(tf.TensorSpec(parts.shape[1:], parts.dtype))
+        kinds = tf.nest.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), made.structured_outputs)
+        found = tf.map_fn(function, parts, fn_output_signature=kinds, parallel_iterations=at_once)
+        return tf.nest.map_structure(lambda one: tf.reshape(one, [-1, *one.shape[2:]])[:count], found)
 
-    return by_pair
+    return by_part
 
 
 def fastest_form(model: keras.Model, *, training: bool, xla: bool, fixed: bool = False) -> keras.Model:

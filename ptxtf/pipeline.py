@@ -213,9 +213,10 @@ def _augmented(source: TrainingSource, batch_size: int, seed: int) -> _Pairs:
 
 def _inference_batches(host_batches: tf.data.Dataset, config: PreprocessConfig) -> _Pairs:
     prepare = tf.function(preprocess.for_inference(config), jit_compile=True, autograph=False)
+    tiles = preprocess.tiles_of(config)
     for batch in host_batches:
         real = tf.math.count_nonzero(batch["image_id"] != "", dtype=tf.int32)
         images = prepare(batch["image"])
-        each = preprocess.patches_per_image(config, image_size=tuple(batch["image"].shape[1:3]))
-        masks = preprocess.cut(tf.cast(batch["mask"], tf.float32), config)
+        each = preprocess.tiles_per_image(tiles, image_size=tuple(batch["image"].shape[1:3]))
+        masks = preprocess.cut(tf.cast(batch["mask"], tf.float32), tiles)
         yield images[: real * each], masks[: real * each]

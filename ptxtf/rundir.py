@@ -25,6 +25,7 @@ from ptxtf.errors import InputError
 FLAGS = "run.flags"
 MODEL = "model.keras"
 RULE = "rule.json"
+ENSEMBLE = "ensemble.flags"
 TRAINED_ON = "trained_on.json"
 HISTORY = "history.csv"
 MEMORY = "memory.json"

@@ -22,7 +22,7 @@ ORDER = [
     {"inference"},
     {"training"},
     {"evaluation"},
-    {"train", "evaluate", "compare", "predict"},
+    {"train", "ensemble", "evaluate", "compare", "predict"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ALONE = {"pydicom": {"ptxtf.data.dicom", "tools.benchmark.convert"}, "absl": {"ptxtf.flags"}}

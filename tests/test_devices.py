@@ -67,19 +67,25 @@ ONEDNN = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}  # as all commands set it
 ALIKE = """
 import numpy as np
 import tensorflow as tf
-from ptxtf import devices, forward, models
-from ptxtf.config import PreprocessConfig
+from ptxtf import devices, forward, models, preprocess
+from ptxtf.config import InferenceConfig, PreprocessConfig
+from ptxtf.inference.network import Network, ask
 
 assert devices.one_core_per_operation()
 network = models.unet("tiny", weights=None, decoder_filters=(16,) * 5)
 images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 1)).astype(np.uint8)
-for options in ({}, {"mode": "patch", "patch_size": 32}):
-    config = PreprocessConfig(**options)
-    logits = forward.logits_function(network, config, xla=False, in_pairs=True)
-    together = logits(images).numpy()
-    np.testing.assert_allclose(forward.logits_function(network, config, xla=False)(images), together, atol=1e-5)
+patches = {"mode": "patch", "patch_size": 32}
+views = {"tta_flip": True, "tta_rotations": (5.0,), "tta_scales": (0.9,), "tta_gammas": (1.2,)}
+for options, asked in (({}, {}), (patches, {}), (patches, {"tile_overlap": 0.5}), ({}, views)):
+    config, asked = PreprocessConfig(**options), InferenceConfig(**asked)
+    tiles = preprocess.tiles_of(config, asked)
+    found = tf.function(ask(Network(network, config, 64, 1.0, tiles, preprocess.views_of(asked)), in_pairs=True))
+    together = found(images).probabilities.numpy()
+    if not asked.tta_flip and not asked.tile_overlap:
+        plain = tf.sigmoid(forward.logits_function(network, config, xla=False)(images))
+        np.testing.assert_allclose(plain, together, atol=1e-5)
     for size in (1, 2, 3):
-        parts = [logits(images[start : start + size]) for start in range(0, 5, size)]
+        parts = [found(images[start : start + size]).probabilities for start in range(0, 5, size)]
         np.testing.assert_array_equal(np.concatenate(parts), together)
 print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
 """

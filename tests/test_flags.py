@@ -9,6 +9,7 @@ import pytest
 
 from ptxtf import config, flags
 from ptxtf.errors import InputError
+from ptxtf.training import ensemble
 
 REQUIRED = ["--dicom_dir=films", "--annotations=labels.csv"]
 
@@ -97,9 +98,18 @@ def test_a_flag_file_brings_back_the_very_settings(tmp_path):
 RECIPES = sorted(path.name for path in flags.RECIPES.glob("*.flags"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if not name.startswith("ensemble_")])
 def test_every_recipe_is_understood(recipe):
     flags.parse([f"--flagfile={recipe}", "--records_dir=r", "--run_dir=d"], *config.RUN)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name.startswith("ensemble_")])
+def test_every_recipe_of_an_ensemble_is_understood(recipe):
+    (parsed, _), _ = flags.parse(
+        [f"--flagfile={recipe}", "--records_dir=r", "--output_dir=d"], config.EnsembleConfig, config.InferenceConfig
+    )
+    for part in ensemble.parts(parsed):
+        flags.parse(part.train, *config.RUN)
 
 
 STUDY = [
@@ -134,6 +144,7 @@ def test_help_tells_every_flag_with_its_default():
 
 COMMANDS = [
     "ptxtf.train",
+    "ptxtf.ensemble",
     "ptxtf.evaluate",
     "ptxtf.compare",
     "ptxtf.predict",

@@ -186,11 +186,12 @@ def test_patch_steps_hold_every_patch_once(batch):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (50, 70)])
-def test_join_undoes_cut_at_any_size(rng, size):
-    config = PreprocessConfig(mode="patch", patch_size=32)
+@pytest.mark.parametrize("stride", [32, 16, 12])
+def test_join_undoes_cut_at_any_size(rng, size, stride):
+    tiles = preprocess.Tiles(size=32, stride=stride)
     images = tf.constant(rng.random((2, *size, 1)), tf.float32)
     np.testing.assert_allclose(
-        preprocess.join(preprocess.cut(images, config), config, image_size=size), images, atol=1e-6
+        preprocess.join(preprocess.cut(images, tiles), tiles, image_size=size), images, atol=1e-6
     )
 
 

@@ -18,9 +18,10 @@ CONFIGS = {
     "tools.check_tfrecords": (),
     "ptxtf.data.service": (config.ServiceConfig,),
     "ptxtf.train": config.RUN,
-    "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig),
+    "ptxtf.ensemble": (config.EnsembleConfig, config.InferenceConfig),
+    "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig, config.InferenceConfig),
     "ptxtf.compare": (config.CompareConfig,),
-    "ptxtf.predict": (config.PredictConfig, config.MaskConfig),
+    "ptxtf.predict": (config.PredictConfig, config.MaskConfig, config.InferenceConfig),
     "tools.benchmark": None,
 }
 TEXTS = [

@@ -4,6 +4,7 @@
 |----------|--------------------------------------------------------|
 | records  | what stands between files and batches                  |
 | network  | what the network sees, is made of, and is to learn     |
+| inference | how trained networks are asked                      |
 | training | how weights follow their gradients, and the run        |
 | results  | what a trained run is used for                         |
 | fields   | (what such settings are made of, and how they are checked) |
@@ -14,6 +15,7 @@ One that another setting gives no effect is refused. `dataclasses.replace` makes
 """
 
 from ptxtf.config.fields import check_fields, check_seed, setting
+from ptxtf.config.inference import EnsembleConfig, InferenceConfig, RunsConfig
 from ptxtf.config.network import Attention, LossConfig, Mode, ModelConfig, Precision, PreprocessConfig, Upsampling
 from ptxtf.config.records import Cache, ConvertConfig, InputConfig, PhantomConfig, ServiceConfig
 from ptxtf.config.results import CompareConfig, EvaluateConfig, MaskConfig, PredictConfig
@@ -25,7 +27,9 @@ __all__ = [
     "Cache",
     "CompareConfig",
     "ConvertConfig",
+    "EnsembleConfig",
     "EvaluateConfig",
+    "InferenceConfig",
     "InputConfig",
     "LossConfig",
     "MaskConfig",
@@ -37,6 +41,7 @@ __all__ = [
     "PredictConfig",
     "PreprocessConfig",
     "RunConfig",
+    "RunsConfig",
     "ServiceConfig",
     "TrainConfig",
     "Upsampling",

@@ -81,8 +81,10 @@ class ModelConfig:
     weights: str = setting(
         "encoder weights: imagenet, none, a file, or the folder of another run, whose encoder is taken", "imagenet"
     )
-    decoder: Literal["unet", "unet_plus_plus", "fpn", "deeplab_v3plus"] = setting(
-        "what makes a mask of the encoder's features", "unet"
+    decoder: Literal["unet", "unet_plus_plus", "fpn", "deeplab_v3plus", "classifier"] = setting(
+        "what makes a mask of the encoder's features; classifier: nothing, it only says whether there is a "
+        "pneumothorax (--presence_weight=1, the other losses 0)",
+        "unet",
     )
     decoder_filters: tuple[int, ...] = setting(
         "filters of the five blocks of unet and unet_plus_plus; the others have those of their papers",
@@ -145,15 +147,27 @@ class LossConfig:
         "weight of the same loss of each mask from coarser features, which the network then has (deep supervision)", 0.0
     )
 
+    @property
+    def is_of_images(self) -> bool:
+        """Whether only the presence of a pneumothorax counts, and no pixel."""
+        return not (
+            self.focal_weight or self.dice_weight or self.bce_weight or self.tversky_weight or self.lovasz_weight
+        )
+
     def __post_init__(self) -> None:
         check_fields(self)
         weights = ("focal_weight", "dice_weight", "bce_weight", "tversky_weight", "lovasz_weight")
         check_not_negative(**{name: getattr(self, name) for name in (*weights, "presence_weight", "sides_weight")})
         check_not_negative(focal_gamma=self.focal_gamma)
         check(
-            any(getattr(self, name) for name in weights),
-            f"{', '.join(weights[:-1])} or {weights[-1]} above 0",
+            any(getattr(self, name) for name in (*weights, "presence_weight")),
+            f"{', '.join(weights)} or presence_weight above 0",
             **{name: getattr(self, name) for name in weights},
+        )
+        check(
+            not self.sides_weight or not self.is_of_images,
+            "a loss of masks with sides_weight",
+            sides_weight=self.sides_weight,
         )
         for name in ("focal_alpha", "tversky_alpha"):
             check(0 <= getattr(self, name) <= 1, f"{name} in 0..1", **{name: getattr(self, name)})

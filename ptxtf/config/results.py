@@ -33,10 +33,15 @@ class MaskConfig:
         "chose, or 0 where --threshold is given",
         -1,
     )
+    gate: float = setting(
+        "an image counts as healthy if a classifier's, or the networks' own, probability of a pneumothorax is below; "
+        "0: as the run chose, or none where --threshold is given",
+        0.0,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("threshold", "top_threshold"):
+        for name in ("threshold", "top_threshold", "gate"):
             check(0 <= getattr(self, name) < 1, f"{name} from 0 to below 1", **{name: getattr(self, name)})
         check(
             not self.top_threshold or self.top_threshold >= self.threshold,

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import devices, files, rundir
-from ptxtf.config import EvaluateConfig, MaskConfig
+from ptxtf import devices, files
+from ptxtf.config import EvaluateConfig, InferenceConfig, MaskConfig
 from ptxtf.data import rle, shards
 from ptxtf.data.dataset import readable
 from ptxtf.evaluation import calibration, gallery, notes, report, scores
 from ptxtf.evaluation import rows as image_rows
 from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Kept
-from ptxtf.inference import cases, choice, masks
+from ptxtf.inference import cases, choice, masks, members
 from ptxtf.inference.predictor import Predictor
 
 _CHUNK = 128
@@ -39,12 +39,15 @@ class _Scored:
     """Of prediction, its share of the batch's."""
 
 
-def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool = False) -> Evaluation | None:
+def evaluate(
+    config: EvaluateConfig, mask_config: MaskConfig, asked: InferenceConfig | None = None, *, in_pairs: bool = False
+) -> Evaluation | None:
     """Score a run on a split at the original size, and write the report.
 
     Args:
         config: the run, the split, and where to write.
         mask_config: from probabilities to masks, as `choice.complete` completes it.
+        asked: how the networks are asked.
         in_pairs: as `Predictor.load` takes it.
 
     Returns:
@@ -57,11 +60,12 @@ def evaluate(config: EvaluateConfig, mask_config: MaskConfig, *, in_pairs: bool 
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     other = Kept.read(files.path(config.against)) if config.against else None
-    predictor = Predictor.load(config.run_dir, in_pairs=in_pairs)
+    predictor = Predictor.load(config.run_dir, asked, in_pairs=in_pairs)
     rule = choice.complete(mask_config, config.run_dir)
+    predictor.check(rule)
     dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
     number, count = _part(config)
-    chunks = _Chunks(directory, _key(config, rule), int(dataset.cardinality()), count)
+    chunks = _Chunks(directory, _key(config, rule, asked), int(dataset.cardinality()), count)
     _score_the_rest(chunks, number, predictor, dataset, config, rule)
     scored = chunks.together()
     if scored is None:
@@ -134,14 +138,14 @@ def _score(
     predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
 ) -> Iterator[_Scored]:
     batch_size = devices.images_at_once(config.batch_size)
-    for case, probabilities, seconds in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
-        predicted_mask = masks.decide(probabilities, rule)
-        presence = image_rows.presence(probabilities, min_area_px=rule.min_area_px)
+    for case, found in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
+        predicted_mask = masks.decide(found.probabilities, rule, presence=found.presence)
+        presence = masks.presence(found.probabilities, rule, presence=found.presence)
         yield _Scored(
             row=image_rows.score(case, predicted_mask, presence=presence, spacing_factor=config.spacing_factor),
-            bins=calibration.bins(probabilities, case["mask"]),
+            bins=calibration.bins(found.probabilities, case["mask"]),
             mask=rle.encode(predicted_mask),
-            seconds=seconds,
+            seconds=found.seconds,
         )
 
 
@@ -151,11 +155,15 @@ def _part(config: EvaluateConfig) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _key(config: EvaluateConfig, rule: masks.Rule) -> str:
-    """Return what the results of an image depend on: settings, rule, model and records."""
+def _key(config: EvaluateConfig, rule: masks.Rule, asked: InferenceConfig | None) -> str:
+    """Return what the results of an image depend on: settings, rule, models and records."""
     shared = {name: getattr(config, name) for name in ("split", "spacing_factor")}
-    made_of = [files.path(config.run_dir) / rundir.MODEL, files.path(config.records_dir) / shards.MANIFEST]
-    return json.dumps([shared, dataclasses.asdict(rule), *map(shards.sha256, made_of)])
+    found = members.find(config.run_dir, asked)
+    made_of = [*found.files, files.path(config.records_dir) / shards.MANIFEST]
+    shares = [member.weight for member in found.networks]
+    return json.dumps(
+        [shared, shares, dataclasses.asdict(rule), dataclasses.asdict(found.asked), *map(shards.sha256, made_of)]
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,6 @@ where they were stopped.
 """
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Sequence
 
 from ptxtf import config as settings
@@ -16,9 +14,7 @@ from ptxtf.config import CompareConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError, did_you_mean
 from ptxtf.evaluation.results import SCORES, Kept
-from ptxtf.training import history, loop
-
-_INTERRUPTED = 130
+from ptxtf.training import history, loop, processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +146,7 @@ def run(cell: Cell) -> bool:
     if _is_done(cell):
         return True
     (cell.test_dir / SCORES).unlink(missing_ok=True)  # which would be those of another training
-    return _command("ptxtf.train", cell.train) and _command("ptxtf.evaluate", cell.evaluate)
+    return processes.run("ptxtf.train", cell.train) and processes.run("ptxtf.evaluate", cell.evaluate)
 
 
 def _is_done(cell: Cell) -> bool:
@@ -168,11 +164,3 @@ def _is_done(cell: Cell) -> bool:
     rundir.check_same(cell.run_dir, now)
     (wanted,), _ = flags.parse(cell.evaluate, settings.EvaluateConfig)
     return rundir.read_flags(cell.run_dir) == now and scored == dataclasses.asdict(wanted)
-
-
-def _command(module: str, arguments: Sequence[str]) -> bool:
-    """Run a command of ours, which speaks for itself; return whether it succeeded."""
-    status = subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
-    if status == _INTERRUPTED:
-        raise KeyboardInterrupt
-    return status == 0

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from ptxtf import files, rundir
 from ptxtf.config import EvaluateConfig
 from ptxtf.evaluation.rows import NARROWEST_MM, Row
-from ptxtf.inference import choice, masks
+from ptxtf.inference import choice, masks, members
 
 
 def of(rows: Sequence[Row], config: EvaluateConfig, rule: masks.Rule) -> list[str]:
@@ -15,7 +14,7 @@ def of(rows: Sequence[Row], config: EvaluateConfig, rule: masks.Rule) -> list[st
 
 def _leakage(rows: Sequence[Row], config: EvaluateConfig) -> list[str]:
     """Return which of the images, or of their patients, the run has learnt from."""
-    trained_on = rundir.read_trained_on(files.path(config.run_dir))
+    trained_on = members.trained_on(config.run_dir)
     if trained_on is None:
         return [
             f"{config.run_dir} does not tell what it was trained on: whether it has seen these patients is not known."

@@ -38,7 +38,7 @@ class Row:
     predicted_area_px: int
     overlap_px: int
     presence: float
-    """How sure the model is of a pneumothorax: by the rule there is one if this reaches its top threshold."""
+    """How sure the model is of a pneumothorax, see `ptxtf.inference.masks.presence`."""
     dice: float
     """2 |X ∩ Y| / (|X| + |Y|); empty-empty counts as 1."""
     iou: float
@@ -79,7 +79,7 @@ def score(
     Args:
         case: an example as `ptxtf.inference.cases` has it, its true mask, of {0, 1}, at the original size [H, W].
         predicted_mask: the model's, of the same shape.
-        presence: as `presence` gives it.
+        presence: as `ptxtf.inference.masks.presence` gives it.
         spacing_factor: as `spacing_mm` takes it.
 
     Raises:
@@ -136,17 +136,6 @@ def spacing_mm(stored: Sequence[float], shape: tuple[int, ...], *, factor: float
     if not (down > 0 and along > 0) or (not factor and min(down * shape[0], along * shape[1]) < NARROWEST_MM):
         return None
     return down, along
-
-
-def presence(probabilities: np.ndarray, *, min_area_px: int) -> float:
-    """Return the highest threshold at which an image's mask has the smallest area that counts as a pneumothorax.
-
-    Args:
-        probabilities: float [H, W].
-        min_area_px: as a rule has it; 0 and 1 give the highest probability.
-    """
-    rank = min(max(min_area_px, 1), probabilities.size)
-    return float(np.partition(probabilities, -rank, axis=None)[-rank])
 
 
 def patients(rows: Sequence[Row]) -> list[str]:

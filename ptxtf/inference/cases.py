@@ -1,18 +1,16 @@
-"""Records -> examples in NumPy, one after another, each with its probabilities at the original size."""
+"""Records -> examples in NumPy, one after another, each with what is found in it at the original size."""
 
 import itertools
-import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tqdm
 
 from ptxtf import files
 from ptxtf.data.dataset import examples
 from ptxtf.errors import InputError
-from ptxtf.inference.predictor import Predictor
+from ptxtf.inference.predictor import Film, Found, Predictor
 
 Case = Mapping[str, Any]
 """One example as `ptxtf.data.examples(full_mask=True)` gives it, in NumPy: its mask [H, W], its texts as str."""
@@ -32,8 +30,8 @@ def read(records_dir: files.Name, split: str, *, image_size: int) -> tf.data.Dat
 
 def predict(
     predictor: Predictor, dataset: tf.data.Dataset, *, batch_size: int, title: str
-) -> Iterator[tuple[Case, np.ndarray, float]]:
-    """Yield each example, its probabilities at the original size, float32 [H, W], and its share of the batch's seconds.
+) -> Iterator[tuple[Case, Found]]:
+    """Yield each example and what is found in it.
 
     Args:
         predictor: of a trained run.
@@ -41,16 +39,10 @@ def predict(
         batch_size: images that are computed together.
         title: of the progress bar.
     """
-    cases = dataset.as_numpy_iterator()
-    with tqdm.tqdm(total=int(dataset.cardinality()), desc=title, unit="image", disable=None) as bar:
-        while group := [_plain_case(case) for case in itertools.islice(cases, batch_size)]:
-            images, sizes = [case["image"] for case in group], [case["mask"].shape for case in group]
-            start = time.perf_counter()
-            found = list(predictor.one_by_one(images, sizes, batch_size=batch_size))
-            seconds = (time.perf_counter() - start) / len(group)
-            for case, probabilities in zip(group, found, strict=True):
-                yield case, probabilities, seconds
-            bar.update(len(group))
+    plain = map(_plain_case, dataset.as_numpy_iterator())
+    films = (Film(case, case["image"], case["mask"].shape) for case in plain)
+    found = predictor.each(films, batch_size=batch_size)
+    yield from tqdm.tqdm(found, total=int(dataset.cardinality()), desc=title, unit="image", disable=None)
 
 
 def plain(dataset: tf.data.Dataset, image_ids: Collection[str]) -> Iterator[Case]:

@@ -11,7 +11,7 @@ from ptxtf.data.dataset import readable
 from ptxtf.errors import InputError
 from ptxtf.inference import cases, rules
 from ptxtf.inference.masks import Rule
-from ptxtf.inference.predictor import Predictor
+from ptxtf.inference.predictor import Found, Predictor
 
 _GAIN = 0.01
 """By less than this a rule does not beat predicting nothing, for which it is another way; then 0.5 is kept."""
@@ -34,11 +34,14 @@ class Choice:
     """Mean Dice by a threshold of 0.5 and nothing else."""
     all_empty_dice: float
     """What predicting nothing would score."""
+    gate: float = 0.0
+    """Of presence; 0: none."""
 
     @property
     def rule(self) -> Rule:
         """The rule itself."""
-        return Rule(self.threshold, self.top_threshold, self.min_area_px, origin=f"chosen on {self.split}")
+        origin = f"chosen on {self.split}"
+        return Rule(self.threshold, self.top_threshold, self.min_area_px, origin=origin, gate=self.gate)
 
     def __str__(self) -> str:
         scores = f"Dice {self.dice:.4f} there; threshold 0.5: {self.half_dice:.4f}; nothing: {self.all_empty_dice:.4f}"
@@ -46,12 +49,15 @@ class Choice:
 
 
 def choose_rule(run_dir: files.Name, records_dir: files.Name, split: str, *, batch_size: int = 8) -> Choice:
-    """Choose the rule that gives the highest mean Dice on a split at the original size; write rule.json to the run.
+    """Choose the rule that gives the highest mean Dice on a split at the original size; write rule.json to the folder.
+
+    Where the networks say whether there is a pneumothorax, a gate is chosen too; no gate is among those that are tried,
+    so that on this split it never lowers the score.
 
     A weak network's best rule is to find next to nothing. One that does not beat that by 0.01 keeps a threshold of 0.5.
 
     Args:
-        run_dir: a finished run.
+        run_dir: the folder of a finished run or of an ensemble.
         records_dir: record directory made by tools.make_tfrecords.
         split: name of a split that the run was not trained on and will not be judged by; several are joined by "+".
         batch_size: images that are computed together.
@@ -64,33 +70,34 @@ def choose_rule(run_dir: files.Name, records_dir: files.Name, split: str, *, bat
     """
     predictor = Predictor.load(run_dir)
     dataset = cases.read(records_dir, split, image_size=predictor.image_size)
-    model = files.path(run_dir) / rundir.MODEL
     with readable(records_dir):
-        parts = [
-            _count(probabilities, case["mask"], model)
-            for case, probabilities, _ in cases.predict(
-                predictor, dataset, batch_size=batch_size, title="choosing a rule"
-            )
-        ]
+        found = cases.predict(predictor, dataset, batch_size=batch_size, title="choosing a rule")
+        parts = [_count(one, case["mask"], files.path(run_dir)) for case, one in found]
     choice = _choose(rules.merge(parts), split)
     files.write_json(files.path(run_dir) / rundir.RULE, dataclasses.asdict(choice))
     return choice
 
 
-def _count(probabilities: np.ndarray, mask: np.ndarray, model: files.Path) -> rules.Counts:
+def _count(found: Found, mask: np.ndarray, run_dir: files.Path) -> rules.Counts:
     try:
-        return rules.count(probabilities, mask)
+        return rules.count(found.probabilities, mask, presence=found.presence)
     except ValueError as error:
-        raise InputError(f"{model}: {error}") from None
+        raise InputError(f"{run_dir}: {error}") from None
 
 
 def _choose(counts: rules.Counts, split: str) -> Choice:
     areas_px = rules.areas_to_try(counts)
-    means = rules.mean_dice(counts, areas_px)
+    means, gate = rules.mean_dice(counts, areas_px), 0.0
+    half_dice = float(means[rules.HALF, 0, rules.HALF])
+    for other in rules.gates_to_try(counts)[1:]:
+        gated = rules.mean_dice(counts, areas_px, gate=other)
+        if gated[rules.best(gated)] > means[rules.best(means)]:
+            means, gate = gated, other
     all_empty_dice = float(np.mean(counts.area_px == 0))
     top, area, bottom = rules.best(means)
     if means[top, area, bottom] < all_empty_dice + _GAIN:
-        top, area, bottom = rules.HALF, 0, rules.HALF
+        top, area, bottom, gate = rules.HALF, 0, rules.HALF, 0.0
+        means = rules.mean_dice(counts, areas_px)
     return Choice(
         threshold=float(rules.THRESHOLDS[bottom]),
         top_threshold=float(rules.THRESHOLDS[top]),
@@ -98,8 +105,9 @@ def _choose(counts: rules.Counts, split: str) -> Choice:
         split=split,
         images=len(counts.area_px),
         dice=float(means[top, area, bottom]),
-        half_dice=float(means[rules.HALF, 0, rules.HALF]),
+        half_dice=half_dice,
         all_empty_dice=all_empty_dice,
+        gate=gate,
     )
 
 

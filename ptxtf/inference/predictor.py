@@ -1,63 +1,117 @@
-"""A trained network -> probabilities for radiographs of any size.
+"""Trained networks -> probabilities for radiographs of any size.
 
-    uint8 [B, H, W, 1] ─► resize ─► logits (`ptxtf.forward`) ─► sigmoid ─► resize ─► float32 [B, H, W, 1]
+    uint8 [B, H, W, 1] ─► resize ─► each network (`inference.network`) ─► their mean ─► resize ─► float32 [B, H, W, 1]
 
-Sizes that differ from the network's are resized to it and back.
+Sizes that differ from the networks' are resized to them and back. All networks are one compiled function; it computes
+one after another, so that memory is that of the largest.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import files, forward, rundir
+from ptxtf import files, forward, preprocess, rundir
+from ptxtf.config import InferenceConfig
 from ptxtf.data import example
-from ptxtf.errors import InputError
+from ptxtf.errors import InputError, first_line
+from ptxtf.inference import members
+from ptxtf.inference.masks import Rule
+from ptxtf.inference.network import Network, Outputs, ask, ask_presence, portable
 from ptxtf.models.weights import load_model
+
+_WINDOW = 4
+"""Batches that a gate looks at before the images that pass are asked for masks, in batches as full as they can be."""
+
+
+class Film(NamedTuple):
+    """A radiograph that is to be looked at.
+
+    Attributes:
+        key: whatever the caller knows it by.
+        image: uint8 [image_size, image_size, 1].
+        size: height and width of the result in pixels.
+    """
+
+    key: Any
+    image: tf.Tensor
+    size: tuple[int, ...]
+
+
+class Found(NamedTuple):
+    """What is found in one radiograph.
+
+    Attributes:
+        probabilities: float32 [H, W], of each pixel; 0 where the gate let the image not pass.
+        presence: probability of a pneumothorax, of a classifier or a presence head; nan without either.
+        seconds: that it took, its share of the batch's.
+    """
+
+    probabilities: np.ndarray
+    presence: float
+    seconds: float
 
 
 class Predictor:
     """Called with uint8 images [B, H, W, 1], 0..255, bright = dense; gives float32 probabilities of that shape.
 
-    Images of another size than the network was trained on are resized to it as the records are, and the probabilities
+    Images of another size than the networks were trained on are resized to it as the records are, and the probabilities
     back (bilinear). Each new shape is compiled once.
 
     Args:
-        logits: uint8 [B, image_size, image_size, 1] -> float32 logits of that shape, from `forward.logits_function`.
-        image_size: height and width in pixels that the network was trained on.
-        name: of it, for messages.
+        networks: whose weighted mean is taken.
+        gate: the network that says whether there is a pneumothorax at all; None: the networks themselves, if all do.
+        in_pairs: divide batches in small parts, as `ptxtf.devices.one_core_per_operation` says.
+        name: of them, for messages.
 
     Example:
         >>> probabilities = Predictor.load("runs/densenet121")(images)
     """
 
-    def __init__(self, logits: forward.Logits, *, image_size: int, name: str = "the model") -> None:
-        self.image_size = image_size
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        *,
+        gate: Network | None = None,
+        in_pairs: bool = False,
+        name: str = "the model",
+    ) -> None:
+        self.image_size = max(network.image_size for network in networks)
+        self.says_presence = bool(gate) or all(network.says_presence for network in networks)
         self._name = name
-        self._logits = logits
+        self._networks = networks
+        self._gate = gate
+        asked = [ask(network, in_pairs=in_pairs) for network in networks]
+        self._ask = tf.function(lambda images: self._mean(asked, images), autograph=False)
+        self._ask_gate = tf.function(self._gate_alone(in_pairs), autograph=False) if gate else None
 
     @classmethod
-    def load(cls, run_directory: files.Name, *, in_pairs: bool = False) -> "Predictor":
-        """Load the final model of a run.
+    def load(
+        cls, run_directory: files.Name, asked: InferenceConfig | None = None, *, in_pairs: bool = False
+    ) -> "Predictor":
+        """Load what training left.
 
         Args:
-            run_directory: that `ptxtf.train` wrote.
-            in_pairs: divide batches in pairs, as `ptxtf.devices.one_core_per_operation` says.
+            run_directory: that `ptxtf.train` or `ptxtf.ensemble` wrote; or several, with commas between.
+            asked: how the networks are to be asked; by default as they were trained, or as the ensemble's folder says.
+            in_pairs: as the class takes it.
 
         Raises:
-            InputError: no finished run in that folder.
+            InputError: no finished run in that folder; settings that do not go with it.
         """
-        settings = rundir.read_flags(run_directory)
-        path = files.path(run_directory) / rundir.MODEL
-        if not path.is_file():
-            raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
-        xla = forward.use_xla(settings.training.xla)
-        trained = load_model(path)
-        _check_input(trained, path, settings.inputs.image_size, is_whole=settings.preprocessing.mode == "whole")
-        model = forward.for_this_device(trained, settings.network.precision)
-        logits = forward.logits_function(model, settings.preprocessing, xla=xla, fixed=True, in_pairs=in_pairs)
-        return cls(logits, image_size=settings.inputs.image_size, name=str(path))
+        found = members.find(run_directory, asked)
+        networks = [_network(member, found.asked) for member in found.networks]
+        gate = _network(found.gate, InferenceConfig(tta_flip=found.asked.tta_flip)) if found.gate else None
+        if gate and not gate.says_presence:
+            raise InputError(
+                f"{found.asked.gate_dir}: expected a run with a presence logit (--presence_weight) as --gate_dir. "
+                "Received: one of masks alone"
+            )
+        return cls(networks, gate=gate, in_pairs=in_pairs, name=", ".join(map(str, found.files)))
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]."""
@@ -68,38 +122,175 @@ class Predictor:
             raise ValueError("expected images: at least one. Received: none")
         size, original = (self.image_size, self.image_size), tuple(images.shape[1:3])
         if original == size:
-            return tf.sigmoid(self._logits(images))
-        probabilities = tf.sigmoid(self._logits(example.resize(images, size)))
-        return tf.image.resize(probabilities, original, method="bilinear")
+            return self._ask(images).probabilities
+        found = self._ask(example.resize(images, size)).probabilities
+        return tf.image.resize(found, original, method="bilinear")
 
-    def one_by_one(
-        self, images: Sequence[tf.Tensor], sizes: Sequence[tuple[int, int]], *, batch_size: int
-    ) -> Iterator[np.ndarray]:
-        """Yield the probabilities of one image after another, float32 [H, W].
+    def check(self, rule: Rule) -> None:
+        """Raise InputError where a rule asks for a presence that no network says."""
+        if rule.gate and not self.says_presence:
+            raise InputError(
+                f"expected --gate_dir, or networks with a presence logit (--presence_weight), with a gate of "
+                f"{rule.gate}. Received: {self._name}"
+            )
+
+    def each(self, films: Iterable[Film], *, batch_size: int, gate: float = 0.0) -> Iterator[tuple[Any, Found]]:
+        """Yield the key of one film after another with what is found in it.
+
+        Batches are filled across films, the last with black images, so that one compiled program serves all.
 
         Args:
-            images: uint8 [image_size, image_size, 1], up to batch_size of them. The batch is filled up, so that one
-                compiled program serves all.
-            sizes: height and width of each result in pixels.
+            films: radiographs, of which no more are taken at a time than a few batches.
             batch_size: images that are computed together.
+            gate: films whose presence, as a classifier says it, is below are not asked for masks.
 
         Raises:
-            InputError: the model gives nan.
+            InputError: a network gives nan.
         """
-        filled = [tf.convert_to_tensor(image) for image in images]  # of NumPy's arrays tf.stack makes int32
-        filled += [tf.zeros_like(filled[0])] * (batch_size - len(images))
-        for probabilities, size in zip(self(tf.stack(filled)), sizes, strict=False):
-            if not np.isfinite(probabilities).all():
-                raise InputError(f"{self._name}: expected a model that gives numbers. Received: nan")
-            yield tf.image.resize(probabilities, size, method="bilinear").numpy()[..., 0]
+        window = _WINDOW * batch_size if self._ask_gate else batch_size
+        for group in _groups(films, window):
+            presence, seconds = self._presence(group, batch_size)
+            passing = [film for film, one in zip(group, presence, strict=True) if not one < gate]
+            masks = self._masks(passing, batch_size)
+            for film, one in zip(group, presence, strict=True):
+                if one < gate:
+                    yield film.key, Found(np.zeros(film.size[:2], np.float32), one, seconds)
+                    continue
+                found = next(masks)
+                presence_of = one if self._ask_gate else found.presence
+                yield film.key, found._replace(presence=presence_of, seconds=found.seconds + seconds)
+
+    def portable(self) -> Callable[[tf.Tensor], Outputs]:
+        """Return the function from uint8 images [B, S, S, 1] of `image_size` to `Outputs`, in plain operations.
+
+        B need not be known; what it captures are the variables of `models`.
+        """
+        asked = [portable(network) for network in self._networks]
+        gate = portable(self._gate) if self._gate else None
+
+        def outputs(images: tf.Tensor) -> Outputs:
+            found = self._mean(asked, images)
+            if not gate or not self._gate:
+                return found
+            return found._replace(presence=gate(_resized(images, self._gate.image_size)).presence)
+
+        return outputs
+
+    @property
+    def models(self) -> list[keras.Model]:
+        """The networks' models."""
+        return [network.model for network in (*self._networks, *([self._gate] if self._gate else []))]
+
+    def _mean(self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor) -> Outputs:
+        """Return the weighted mean of what the networks find."""
+        size = (self.image_size, self.image_size)
+        probabilities, presence = tf.constant(0.0), tf.constant(0.0)
+        for network, one in zip(self._networks, asked, strict=True):
+            with tf.control_dependencies([probabilities]):  # or all would take their memory at the same time
+                found = one(_resized(images, network.image_size))
+            masks = found.probabilities
+            if network.image_size != self.image_size:
+                masks = tf.image.resize(masks, size, method="bilinear")
+            probabilities += network.weight * masks
+            if self.says_presence and found.presence is not None:
+                presence += network.weight * found.presence
+        has_presence = self.says_presence and not self._gate
+        return Outputs(probabilities, presence if has_presence else None)
+
+    def _gate_alone(self, in_pairs: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+        network = self._gate
+        assert network
+        asked = ask_presence(network, in_pairs=in_pairs)
+        return lambda images: asked(_resized(images, network.image_size))
+
+    def _presence(self, films: Sequence[Film], batch_size: int) -> tuple[list[float], float]:
+        """Return what the gate says of each film, nan without one, and the seconds that it took of each."""
+        if self._ask_gate is None:
+            return [np.nan] * len(films), 0.0
+        start = time.perf_counter()
+        found: list[float] = []
+        for group in _groups(films, batch_size):
+            found += self._checked(self._ask_gate(_stacked(group, batch_size)).numpy())[: len(group)].tolist()
+        return found, (time.perf_counter() - start) / len(films)
+
+    def _masks(self, films: Sequence[Film], batch_size: int) -> Iterator[Found]:
+        """Yield what the networks find in one film after another."""
+        for group in _groups(films, batch_size):
+            start = time.perf_counter()
+            outputs = self._ask(_stacked(group, batch_size))
+            presence = [np.nan] * len(group) if outputs.presence is None else outputs.presence.numpy().tolist()
+            small = self._checked(outputs.probabilities.numpy())
+            seconds = (time.perf_counter() - start) / len(group)
+            for film, probabilities, one in zip(group, small, presence, strict=False):
+                grown = tf.image.resize(probabilities, film.size[:2], method="bilinear").numpy()[..., 0]
+                yield Found(grown, one, seconds)
+
+    def _checked(self, numbers: np.ndarray) -> np.ndarray:
+        if not np.isfinite(numbers).all():
+            raise InputError(f"{self._name}: expected a model that gives numbers. Received: nan")
+        return numbers
 
 
-def _check_input(model: keras.Model, path: files.Path, image_size: int, *, is_whole: bool) -> None:
-    """Raise InputError unless a model takes grey images, and whole ones of this size."""
+def _groups(films: Iterable[Film], size: int) -> Iterator[list[Film]]:
+    """Yield up to `size` neighbours."""
+    rest = iter(films)
+    while group := list(itertools.islice(rest, size)):
+        yield group
+
+
+def _stacked(films: Sequence[Film], batch_size: int) -> tf.Tensor:
+    """Return the films' images as one batch, filled up with black ones: uint8 [batch_size, S, S, 1]."""
+    images = [tf.convert_to_tensor(film.image) for film in films]  # of NumPy's arrays tf.stack makes int32
+    return tf.stack([*images, *[tf.zeros_like(images[0])] * (batch_size - len(images))])
+
+
+def _resized(images: tf.Tensor, size: int) -> tf.Tensor:
+    return images if images.shape[1] == size else example.resize(images, (size, size))
+
+
+def _network(member: members.Member, asked: InferenceConfig) -> Network:
+    """Load a network.
+
+    Raises:
+        InputError: the run is not finished, its files are damaged, or it does not go with what is asked.
+    """
+    settings = rundir.read_flags(member.run_dir)
+    path = member.run_dir / rundir.MODEL
+    if not path.is_file():
+        raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
+    image_size = asked.at_size or settings.inputs.image_size
+    trained = load_model(path)
+    tiles = preprocess.tiles_of(settings.preprocessing, asked)
+    if member.epoch is not None:
+        _load_epoch(trained, member)
+    _check_input(trained, path, tiles.size if tiles else image_size)
+    preprocess.check_fits(settings.preprocessing, image_size=(image_size, image_size))
+    if tiles and tiles.size > image_size:
+        raise InputError(f"expected --tile_size up to the image size, {image_size}. Received: tile_size={tiles.size}")
+    return Network(
+        model=forward.for_this_device(trained, settings.network.precision),
+        config=settings.preprocessing,
+        image_size=image_size,
+        weight=member.weight,
+        tiles=tiles,
+        views=preprocess.views_of(asked),
+        xla=forward.use_xla(settings.training.xla),
+    )
+
+
+def _load_epoch(model: keras.Model, member: members.Member) -> None:
+    """Give a model the weights that it had after an epoch."""
+    try:
+        with files.local(member.file) as file:
+            model.load_weights(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{member.file}: expected the weights of an epoch. Received: {first_line(error)}") from None
+
+
+def _check_input(model: keras.Model, path: files.Path, size: int) -> None:
+    """Raise InputError unless a model takes grey pictures of this size."""
     shape = tuple(model.input_shape)
     if len(shape) != 4 or shape[3] != 1:
         raise InputError(f"{path}: expected a model for grey images, [B, H, W, 1]. Received: one for {shape}")
-    if is_whole and not {shape[1], shape[2]} <= {None, image_size}:
-        raise InputError(
-            f"{path}: expected a model for images of {image_size} x {image_size} pixels. Received: one for {shape}"
-        )
+    if not {shape[1], shape[2]} <= {None, size}:
+        raise InputError(f"{path}: expected a model for images of {size} x {size} pixels. Received: one for {shape}")

@@ -23,7 +23,7 @@ from ptxtf.config import MaskConfig, PredictConfig
 from ptxtf.data import example, rle
 from ptxtf.errors import InputError
 from ptxtf.inference import choice, findings, masks, radiographs
-from ptxtf.inference.predictor import Predictor
+from ptxtf.inference.predictor import Film, Predictor
 
 _LONGEST = 160
 
@@ -116,8 +116,8 @@ def _groups(films: Iterator[_Film], size: int) -> Iterator[list[_Film]]:
 def _probabilities(predictor: Predictor, group: Sequence[_Film], batch_size: int) -> Iterator[np.ndarray]:
     """Return the probabilities of one radiograph after another, float32 [H, W]."""
     size = (predictor.image_size, predictor.image_size)
-    images = [example.resize(film.pixels[np.newaxis, ..., np.newaxis], size)[0] for film in group]
-    return predictor.one_by_one(images, [film.pixels.shape for film in group], batch_size=batch_size)
+    films = (Film(f, example.resize(f.pixels[np.newaxis, ..., np.newaxis], size)[0], f.pixels.shape) for f in group)
+    return (found.probabilities for _, found in predictor.each(films, batch_size=batch_size))
 
 
 def _write_pictures(directory: files.Path, film: _Film, mask: np.ndarray, finding: findings.Finding) -> None:

@@ -10,6 +10,7 @@ that gives image by image.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,14 +42,17 @@ class Counts:
     """int64 [N]: pixels of the true mask."""
     image_px: np.ndarray
     """int64 [N]: all pixels."""
+    presence: np.ndarray
+    """float64 [N]: what a gate goes by; nan where nobody says."""
 
 
-def count(probabilities: np.ndarray, mask: np.ndarray) -> Counts:
+def count(probabilities: np.ndarray, mask: np.ndarray, *, presence: float = math.nan) -> Counts:
     """Return what is kept of one image.
 
     Args:
         probabilities: float [H, W] in 0..1 but for rounding, at the original size.
         mask: truth, [H, W] of {0, 1}.
+        presence: probability of a pneumothorax by a gate, 0..1; nan without one.
 
     Raises:
         ValueError: other shapes; a probability that is 1/128 or more outside of 0..1, or nan.
@@ -66,6 +70,7 @@ def count(probabilities: np.ndarray, mask: np.ndarray) -> Counts:
         overlap_px=_reaching(bins[mask > 0]),
         area_px=np.array([np.count_nonzero(mask)]),
         image_px=np.array([mask.size]),
+        presence=np.array([presence]),
     )
 
 
@@ -90,12 +95,23 @@ def areas_to_try(counts: Counts) -> np.ndarray:
     return np.unique(np.rint(_AREAS_OF_1024 * scale).astype(np.int64))
 
 
-def mean_dice(counts: Counts, areas_px: np.ndarray) -> np.ndarray:
+def gates_to_try(counts: Counts) -> list[float]:
+    """Return the gates that a grid tries: 0 for none, and each threshold that shuts out more images than the last.
+
+    A gate that shuts out all of them is none of these; without a presence of every image, there is none but 0.
+    """
+    shut = (counts.presence < THRESHOLDS[:, np.newaxis]).sum(axis=1)
+    kept = (np.diff(shut, prepend=0) > 0) & (shut < len(counts.presence))
+    return [0.0, *THRESHOLDS[kept].tolist()] if np.isfinite(counts.presence).all() else [0.0]
+
+
+def mean_dice(counts: Counts, areas_px: np.ndarray, *, gate: float = 0.0) -> np.ndarray:
     """Return the mean Dice over all images (empty-empty = 1) that each rule of the grid gives.
 
     Args:
         counts: of at least one image.
         areas_px: int64 [A], smallest areas to try.
+        gate: images whose presence is below are left empty.
 
     Returns:
         float64 [K, A, K]: by top threshold, smallest area and threshold, as `THRESHOLDS` and `areas_px` have them;
@@ -103,6 +119,7 @@ def mean_dice(counts: Counts, areas_px: np.ndarray) -> np.ndarray:
     """
     healthy = counts.area_px == 0
     gains = _dice(counts) - healthy[:, np.newaxis]  # over leaving the image empty
+    gains[counts.presence < gate] = 0
     totals = [(counts.predicted_px >= area).T.astype(np.float64) @ gains for area in areas_px]
     return (np.stack(totals, axis=1) + np.count_nonzero(healthy)) / len(healthy)
 

@@ -38,11 +38,14 @@ class Decoded(NamedTuple):
         features: float [B, H/stride, W/stride, C].
         stride: of the features, in pixels.
         sides: further maps on the way there, finest first, with their strides: for deep supervision.
+        is_activation_map: whether the mean of the logits made of them is the presence logit, instead of one made of the
+            coarsest features.
     """
 
     features: keras.KerasTensor
     stride: int
     sides: list[tuple[int, keras.KerasTensor]]
+    is_activation_map: bool = False
 
 
 def unet_decoder(

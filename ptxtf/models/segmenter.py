@@ -3,7 +3,8 @@
 Flows in: radiographs, float32 [B, H, W, 1 or 3] in 0..1, of any size. Flows out: logits, float32 [B, H, W, 1]; with
 more heads than that of the mask, a dictionary of them.
 
-`segmenter` puts a network together; `unet`, `unet_plus_plus`, `fpn` and `deeplab_v3plus` are it with a decoder each.
+`segmenter` puts a network together; `unet`, `unet_plus_plus`, `fpn` and `deeplab_v3plus` are it with a decoder each
+(`ptxtf.models.classifier` with none).
 """
 
 import contextlib
@@ -382,8 +383,11 @@ def _outputs(
     """Put the heads on."""
     outputs = {"mask": _mask_logits(decoded.features, decoded.stride, images, name="logits")}
     if "presence" in heads:
-        mean = layers.GlobalAveragePooling2D(dtype="float32", name="presence_mean")(pyramid["P5"])
-        outputs["presence"] = layers.Dense(1, dtype="float32", name="presence")(mean)
+        mean_of = layers.GlobalAveragePooling2D(dtype="float32", name="presence_mean")
+        if decoded.is_activation_map:
+            outputs["presence"] = mean_of(outputs["mask"])
+        else:
+            outputs["presence"] = layers.Dense(1, dtype="float32", name="presence")(mean_of(pyramid["P5"]))
     if "sides" in heads:
         for number, (stride, features) in enumerate(decoded.sides, start=1):
             outputs[f"side{number}"] = _mask_logits(features, stride, images, name=f"side{number}_logits")

@@ -121,6 +121,8 @@ class SegmentationLoss(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor | dict[str, tf.Tensor]) -> tf.Tensor:  # noqa: D102 (Keras' own)
         outputs = y_pred if isinstance(y_pred, dict) else {"mask": y_pred}
         _check_heads(outputs, heads(self._config))
+        if self._config.is_of_images:
+            return self._config.presence_weight * _presence_loss(y_true, outputs["presence"])
         loss = self.of_mask(y_true, outputs["mask"])
         if self._config.presence_weight:
             loss += self._config.presence_weight * _presence_loss(y_true, outputs["presence"])
@@ -130,7 +132,12 @@ class SegmentationLoss(keras.losses.Loss):
         return loss
 
     def of_mask(self, masks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Return the mask loss alone, float32 [B], of masks and logits [B, H, W, 1]."""
+        """Return the mask loss alone, float32 [B], of masks and logits [B, H, W, 1].
+
+        Where no mask loss has a weight, it is the presence loss of the mean logit, as `ptxtf.models.classifier` has it.
+        """
+        if self._config.is_of_images:
+            return self._config.presence_weight * _presence_loss(masks, tf.reduce_mean(logits, axis=[1, 2]))
         return tf.add_n([weight * term(masks, logits) for weight, term in self._terms])
 
     def get_config(self) -> dict:  # noqa: D102 (Keras' own hook)

@@ -164,8 +164,18 @@ def _late_variables(model: keras.Model, phases: list[Phase], steps_per_epoch: in
 
 
 def build_model(network: ModelConfig, loss: LossConfig) -> keras.Model:
-    """Return the network that the settings describe, with the heads that the loss needs."""
-    options: dict[str, Any] = {}
+    """Return the network that the settings describe, with the heads that the loss needs.
+
+    Raises:
+        InputError: a loss of images for masks, or the other way round.
+    """
+    is_classifier = network.decoder == "classifier"
+    if is_classifier != loss.is_of_images:
+        raise InputError(
+            "expected --decoder=classifier where --presence_weight alone is above 0, and nowhere else. "
+            f"Received: decoder={network.decoder}"
+        )
+    options: dict[str, Any] = {} if is_classifier else {"heads": losses.heads(loss)}
     if network.decoder in ("unet", "unet_plus_plus"):
         options["decoder_filters"] = network.decoder_filters
     if network.decoder == "unet":
@@ -175,7 +185,6 @@ def build_model(network: ModelConfig, loss: LossConfig) -> keras.Model:
         weights=None if network.weights == "none" else network.weights,
         input_scaling=None if network.input_scaling == "family" else network.input_scaling,
         precision=forward.choose_precision(network.precision),
-        heads=losses.heads(loss),
         **options,
     )
     if network.freeze_encoder:
@@ -192,9 +201,8 @@ def _source(config: RunConfig, phase: Phase) -> pipeline.TrainingSource:
 
 def _steps_per_epoch(config: RunConfig, source: pipeline.TrainingSource) -> int:
     size = (source.split.image_size, source.split.image_size)
-    return source.split.steps(config.inputs.batch_size) * preprocess.patches_per_image(
-        config.preprocessing, image_size=size
-    )
+    each = preprocess.tiles_per_image(preprocess.tiles_of(config.preprocessing), image_size=size)
+    return source.split.steps(config.inputs.batch_size) * each
 
 
 def _val_split(config: RunConfig) -> Split | None:

@@ -205,9 +205,9 @@ def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, recor
     settings = {"run_dir": str(own), "records_dir": str(records), "output_dir": str(out), "split": "val"}
     asked, real = [], Predictor.load
     monkeypatch.setattr(
-        Predictor, "load", lambda run_dir, in_pairs: (asked.append(in_pairs), real(run_dir, in_pairs=in_pairs))[1]
+        Predictor, "load", lambda *given, in_pairs: (asked.append(in_pairs), real(*given, in_pairs=in_pairs))[1]
     )
-    command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig())
+    command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig(), config.InferenceConfig())
     printed = capsys.readouterr().out
     assert f"masks by {chosen.rule}\n" in printed
     assert asked == [True]  # in pairs, so that the batch's size does not matter

@@ -9,6 +9,7 @@ import scipy.stats
 import sklearn.metrics
 
 from ptxtf.evaluation import conventions, resampling, rows, scores
+from ptxtf.inference import masks
 
 
 @pytest.fixture
@@ -155,10 +156,12 @@ def test_spacing_that_no_chest_fits_on_is_not_believed(stored, factor, expected)
 @pytest.mark.parametrize("min_area_px", [0, 1, 2, 7, 16, 99])
 def test_presence_is_the_threshold_at_which_the_rule_turns(rng, min_area_px):
     probabilities = rng.random((4, 4))
-    found = rows.presence(probabilities, min_area_px=min_area_px)
+    found = masks.presence(probabilities, masks.Rule(0.5, 0.5, min_area_px, origin=""), presence=0.25)
     wanted = min(max(min_area_px, 1), 16)
     assert np.count_nonzero(probabilities >= found) == wanted
     assert np.count_nonzero(probabilities > found) == wanted - 1
+    gated = masks.Rule(0.5, 0.5, min_area_px, origin="", gate=0.1)
+    assert masks.presence(probabilities, gated, presence=0.25) == 0.25
 
 
 def test_presence_is_ranked_as_scikit_learn_does(some):

@@ -16,6 +16,7 @@ from ptxtf.config import MaskConfig
 from ptxtf.data.convert import convert
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor, cases, choice, choose_rule, masks
+from ptxtf.inference.predictor import Film
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 on NumPy 2.4, when it saves weights
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 STORED = {
     "threshold": 0.25, "top_threshold": 0.75, "min_area_px": 40, "split": "val", "images": 6, "dice": 0.5,
-    "half_dice": 0.25, "all_empty_dice": 0.375,
+    "half_dice": 0.25, "all_empty_dice": 0.375, "gate": 0.0,
 }  # fmt: skip
 ALL = "train+val+test"
 
@@ -90,6 +91,11 @@ def stored(tmp_path):
     return write
 
 
+def probabilities_of(predictor, image, size) -> np.ndarray:
+    ((_, found),) = predictor.each([Film("", image, size)], batch_size=1)
+    return found.probabilities
+
+
 @pytest.fixture(scope="module")
 def decided(run, films):
     """Return a function that gives the mean Dice of a rule by deciding image after image."""
@@ -97,7 +103,7 @@ def decided(run, films):
     known = []
     for case in ptxtf.data.examples(films, ALL, full_mask=True).as_numpy_iterator():
         mask = case["mask"][..., 0]
-        known.append((mask, next(predictor.one_by_one([case["image"]], [mask.shape], batch_size=1))))
+        known.append((mask, probabilities_of(predictor, case["image"], mask.shape)))
 
     def mean(threshold, top_threshold, min_area_px):
         rule = masks.Rule(threshold, top_threshold, min_area_px, origin="")
@@ -181,7 +187,7 @@ def test_predictions_go_by_the_run_s_rule(run, films, chosen, tmp_path, capsys):
 )
 def test_what_is_given_comes_before_what_was_chosen(stored, given, numbers, origin):
     rule = choice.complete(MaskConfig(**given), stored())
-    assert dataclasses.astuple(rule) == (*numbers, origin)
+    assert dataclasses.astuple(rule) == (*numbers, origin, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptxtf import devices, forward, models
+from ptxtf import devices, forward, models, preprocess
 from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
+from ptxtf.inference.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def by_hand(image: np.ndarray) -> np.ndarray:
 
 
 def predictor(model, config, *, xla=False) -> Predictor:
-    return Predictor(forward.logits_function(model, config, xla=xla), image_size=64)
+    return Predictor([Network(model, config, image_size=64, tiles=preprocess.tiles_of(config), xla=xla)])
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ def _ptxtf(settings: dict[str, Any]) -> Work:
     if settings["task"] == "train":
         train = steps.train_function(training.learner(model, config), training.as_it_is)
         return lambda: train([(images, masks)]).numpy()
-    predict = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True, in_pairs=in_pairs)
+    infer = forward.network_function(model, xla=forward.use_xla("auto"), fixed=True)
+    predict = tf.function(forward.in_parts(infer, size=2, at_once=devices.cores())) if in_pairs else infer
     return lambda: predict(images[0]).numpy()
 
 

@@ -1,15 +1,6 @@
-"""Host batches -> model inputs: the one place that turns settings into calls of `ptxtf.ops`.
+"""A batch and its seeds -> the batches of training steps: what is moved, changed and cut at random.
 
-Flows in: uint8 images 0..255 and uint8 masks of {0, 1}, [B, H, W, 1]. Flows out: float32 images in 0..1 and float32
-masks of {0, 1}: whole images [B, H, W, 1], or patches; in training the batches of several steps, [S, B, h, w, 1].
-
-    training:   equalise ─► one affine warp of image and mask ─► 0..1 ─► gamma, blur, contrast, noise, brightness
-                ─► clip ─► cutout ─► cut
-    inference:  equalise ─► 0..1 ─► cut
-
-The functions that come out are pure and XLA-compilable, and give the same bits eagerly, compiled, on the processor or
-inside tf.data (contrast, gamma and blur but for a pixel in 10**9, and from TensorFlow 2.21 on). Grey values
-that were changed out of 0..1 are clipped. What an epoch does not change, `equalise`, may be done once for all and kept.
+Each example's numbers are drawn of its own seed alone, and image and mask share them.
 """
 
 from collections.abc import Callable
@@ -18,46 +9,12 @@ import tensorflow as tf
 
 from ptxtf import ops
 from ptxtf.config import PreprocessConfig
-from ptxtf.errors import InputError
-from ptxtf.ops.blur import REACH, kernel_radius
 from ptxtf.ops.draws import Stream, uniforms
-from ptxtf.ops.grid import patch_count
+from ptxtf.preprocess.inference import equalise
+from ptxtf.preprocess.tiles import tiles_of, tiles_per_image
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """What `for_training` returns."""
-
-
-def check_fits(config: PreprocessConfig, *, image_size: tuple[int, int]) -> None:
-    """Check the settings that not every image is large enough for.
-
-    Raises:
-        InputError: patch, tiles or blur need more than image_size, (height, width) in pixels.
-    """
-    shorter = min(image_size)
-    if config.mode == "patch" and config.patch_size > shorter:
-        raise InputError(
-            f"expected --patch_size up to the image size, {shorter}. Received: patch_size={config.patch_size}"
-        )
-    if config.clahe and any(tiles > length for tiles, length in zip(config.tile_grid, image_size, strict=True)):
-        raise InputError(
-            f"expected --tile_grid of no more tiles than an image of {image_size} has pixels. "
-            f"Received: tile_grid={config.tile_grid}"
-        )
-    if kernel_radius(config.blur_px) >= shorter:
-        raise InputError(
-            f"expected --blur_px that reaches, {REACH:g} times as far, less than the image size, {shorter}. "
-            f"Received: blur_px={config.blur_px}"
-        )
-
-
-def equalise(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function that equalises images, uint8 [B, H, W, 1] -> the same; it is the same in each epoch."""
-    rows, columns = config.tile_grid
-
-    def apply(images: tf.Tensor) -> tf.Tensor:
-        return ops.clahe(images, clip_limit=config.clip_limit, tile_grid=(rows, columns)) if config.clahe else images
-
-    return apply
 
 
 def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool = False) -> Augment:
@@ -95,44 +52,6 @@ def for_training(config: PreprocessConfig, *, equalised: bool = False, xla: bool
         return (images[tf.newaxis], masks[tf.newaxis]) if config.mode == "whole" else (images, masks)
 
     return tf.function(steps, autograph=False) if xla else steps
-
-
-def for_inference(config: PreprocessConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function that prepares a batch without augmentation.
-
-    Returns:
-        A function of images (uint8 [B, H, W, 1], 0..255) that returns float32 in 0..1: [B, H, W, 1], or in patch mode
-        [B * N, size, size, 1], an image's N patches row by row.
-    """
-
-    def prepare(images: tf.Tensor) -> tf.Tensor:
-        return cut(ops.to_unit_range(equalise(config)(images)), config)
-
-    return prepare
-
-
-def cut(images: tf.Tensor, config: PreprocessConfig) -> tf.Tensor:
-    """Return what the network sees of images [B, H, W, C]: themselves, or in patch mode [B * N, size, size, C]."""
-    if config.mode == "whole":
-        return images
-    patches = ops.extract_patches(images, size=config.patch_size)
-    return tf.reshape(patches, [-1, config.patch_size, config.patch_size, images.shape[-1]])
-
-
-def patches_per_image(config: PreprocessConfig, *, image_size: tuple[int, int]) -> int:
-    """Return how many patches `cut` makes of an image of this height and width; 1 for whole images."""
-    if config.mode == "whole":
-        return 1
-    rows, columns = (patch_count(length, size=config.patch_size, stride=config.patch_size) for length in image_size)
-    return rows * columns
-
-
-def join(outputs: tf.Tensor, config: PreprocessConfig, *, image_size: tuple[int, int]) -> tf.Tensor:
-    """Undo `cut`: return [B, *image_size, C] from what the network made of the patches."""
-    if config.mode == "whole":
-        return outputs
-    patches = tf.reshape(outputs, [-1, patches_per_image(config, image_size=image_size), *outputs.shape[1:]])
-    return ops.stitch_patches(patches, image_size=image_size)
 
 
 def _move(
@@ -181,7 +100,7 @@ def _grid_patches(
     images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor, config: PreprocessConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return each example's N patches of the grid in random order, images and masks [N, B, size, size, 1]."""
-    count = patches_per_image(config, image_size=(images.shape[1], images.shape[2]))
+    count = tiles_per_image(tiles_of(config), image_size=(images.shape[1], images.shape[2]))
     order = tf.argsort(uniforms(seeds, stream=Stream.PATCH_ORDER, count=count), axis=1)  # [B, N]
 
     def cut_in_order(pixels: tf.Tensor) -> tf.Tensor:
@@ -199,7 +118,7 @@ def _random_patches(
         seeds,
         masks,
         size=config.patch_size,
-        count=patches_per_image(config, image_size=(images.shape[1], images.shape[2])),
+        count=tiles_per_image(tiles_of(config), image_size=(images.shape[1], images.shape[2])),
         foreground_share=config.foreground_share,
     )
 

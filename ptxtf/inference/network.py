@@ -1,0 +1,150 @@
+"""A trained network and how it is asked -> one function from images to probabilities.
+
+    uint8 [B, S, S, 1] ─► equalise ─► views ─► tiles ─► the network, part by part ─► logits
+                                                  ─► tiles joined ─► sigmoid ─► views undone ─► float32 [B, S, S, 1]
+
+All views and tiles of all images are one long batch for the network, which takes it in parts of one size: parts are
+full whatever the images, and memory does not grow with their number.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from ptxtf import devices, forward, preprocess
+from ptxtf.config import PreprocessConfig
+
+_PAIR_PX, _BATCH_PX = 2 * 512**2, 64 * 512**2
+"""Pixels of a part: where parts are computed at the same time, each on one core; and where it is one after another."""
+
+
+class Outputs(NamedTuple):
+    """What a network, or several, make of images.
+
+    Attributes:
+        probabilities: float32 [B, S, S, 1], of each pixel.
+        presence: float32 [B], that there is a pneumothorax; None from networks without that head.
+    """
+
+    probabilities: tf.Tensor
+    presence: tf.Tensor | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network and how it is asked.
+
+    Attributes:
+        model: gives logits [B, h, w, 1], or by head, for float32 images in 0..1.
+        config: the preprocessing that goes with it.
+        image_size: height and width of the images that it is asked of, in pixels.
+        weight: its share in the mean of several.
+        tiles: that images are cut into; None: they are shown whole.
+        views: at least one, of which one is not moved.
+        xla: compile the network too.
+    """
+
+    model: keras.Model
+    config: PreprocessConfig
+    image_size: int
+    weight: float = 1.0
+    tiles: preprocess.Tiles | None = None
+    views: Sequence[preprocess.View] = (preprocess.View(),)
+    xla: bool = False
+
+    @property
+    def says_presence(self) -> bool:
+        """Whether it has a logit for the whole image."""
+        return "presence" in forward.heads_of(self.model)
+
+    @property
+    def per_image(self) -> int:
+        """How many pictures of an image it is shown."""
+        size = (self.image_size, self.image_size)
+        return len(self.views) * preprocess.tiles_per_image(self.tiles, image_size=size)
+
+
+def ask(network: Network, *, in_pairs: bool) -> Callable[[tf.Tensor], Outputs]:
+    """Return the function from uint8 images [B, S, S, 1] to `Outputs`, S being the network's image size.
+
+    Args:
+        network: which, and how it is asked.
+        in_pairs: compute small parts at the same time, as `ptxtf.devices.one_core_per_operation` says.
+    """
+    heads = ("mask", "presence") if network.says_presence else ("mask",)
+    logits_of = _logits_of(network, heads, in_pairs=in_pairs)
+    prepare, finish = (
+        tf.function(part, jit_compile=True, autograph=False) for part in (_prepare(network), _finish(network))
+    )
+
+    def outputs(images: tf.Tensor) -> Outputs:
+        found = logits_of(prepare(images))
+        if len(heads) == 1:
+            return Outputs(finish(found), None)
+        return Outputs(finish(found["mask"]), _presence(network, found["presence"]))
+
+    return outputs
+
+
+def ask_presence(network: Network, *, in_pairs: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function from uint8 images [B, S, S, 1] to the probability of a pneumothorax, float32 [B].
+
+    Args:
+        network: one that `says_presence`; its masks are not computed.
+        in_pairs: as in `ask`.
+    """
+    logits_of = _logits_of(network, ("presence",), in_pairs=in_pairs)
+    prepare = tf.function(_prepare(network), jit_compile=True, autograph=False)
+    return lambda images: _presence(network, logits_of(prepare(images)))
+
+
+def portable(network: Network) -> Callable[[tf.Tensor], Outputs]:
+    """Return what `ask` does, in plain operations for any device, without XLA; the batch's size need not be known."""
+    heads = ("mask", "presence") if network.says_presence else ("mask",)
+    model, prepare, finish = forward.with_heads(network.model, *heads), _prepare(network), _finish(network)
+
+    def outputs(images: tf.Tensor) -> Outputs:
+        found = model(prepare(images), training=False)
+        if len(heads) == 1:
+            return Outputs(finish(found), None)
+        return Outputs(finish(found["mask"]), _presence(network, found["presence"]))
+
+    return outputs
+
+
+def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> forward.Logits:
+    """Return the function from all pictures of a batch to the network's logits, which takes them part by part."""
+    model = forward.with_heads(network.model, *heads)
+    infer = forward.network_function(model, xla=network.xla, fixed=True)
+    px = (network.tiles.size if network.tiles else network.image_size) ** 2
+    if in_pairs:
+        size = max(2, min(network.per_image, _PAIR_PX // px))
+        return forward.in_parts(infer, size=size, at_once=devices.cores())
+    size = max(1, _BATCH_PX // px)
+    parts = forward.in_parts(infer, size=size, at_once=1)
+    return lambda pictures: parts(pictures) if pictures.shape[0] > size else infer(pictures)
+
+
+def _prepare(network: Network) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function from uint8 images [B, S, S, 1] to all that the network is shown, [V * B * N, h, w, 1]."""
+    equalise = preprocess.equalise(network.config)
+    return lambda images: preprocess.cut(preprocess.show(equalise(images), network.views), network.tiles)
+
+
+def _finish(network: Network) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function from the logits of all that to the images' probabilities, float32 [B, S, S, 1]."""
+    size = (network.image_size, network.image_size)
+
+    def finish(logits: tf.Tensor) -> tf.Tensor:
+        return preprocess.undo(tf.sigmoid(preprocess.join(logits, network.tiles, image_size=size)), network.views)
+
+    return finish
+
+
+def _presence(network: Network, logits: tf.Tensor) -> tf.Tensor:
+    """Return the images' presence, [B], of all pictures' logits: the mean of the views, of each its surest tile."""
+    each = tf.reshape(tf.sigmoid(logits), [len(network.views), -1, network.per_image // len(network.views)])
+    return tf.reduce_mean(tf.reduce_max(each, axis=2), axis=0)

@@ -1,0 +1,107 @@
+"""Settings -> several trained networks that answer together: what `ptxtf.ensemble` does.
+
+    networks and classifier ─► each trained in its folder ─► ensemble.flags ─► rule.json, chosen on a split
+
+The folder can be used like a run's: `ptxtf.inference.members` finds the networks by ensemble.flags.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+
+from ptxtf import config as settings
+from ptxtf import files, flags, models
+from ptxtf.config import EnsembleConfig, InferenceConfig, LossConfig, ModelConfig, RunsConfig
+from ptxtf.data import shards
+from ptxtf.errors import InputError, did_you_mean
+from ptxtf.inference import choose_rule, members
+from ptxtf.inference.choice import Choice
+from ptxtf.training import processes
+
+_DECODERS = typing.get_args(typing.get_type_hints(ModelConfig)["decoder"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A network to train: its folder, and the flags of ptxtf.train."""
+
+    run_dir: files.Path
+    train: Sequence[str]
+
+
+def join(config: EnsembleConfig, asked: InferenceConfig, *, batch_size: int = 8) -> Choice:
+    """Train what is not yet, write ensemble.flags, and choose the rule.
+
+    Args:
+        config: the networks, and where to write.
+        asked: how they are asked.
+        batch_size: images that are computed together while the rule is chosen.
+
+    Raises:
+        InputError: an unknown network, a recipe that cannot be read or does not go with the rest, records without the
+            split; a training that failed; another process at work in the folder.
+    """
+    directory = files.path(config.output_dir)
+    to_train = parts(config)
+    for part in to_train:  # here, not after hours
+        flags.parse(part.train, *settings.RUN)
+    if not shards.read_manifest(config.records_dir).images(config.split):
+        raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
+    given = [config.run_dir] if config.run_dir else []
+    trained = [str(part.run_dir) for part in to_train]
+    runs = RunsConfig(run_dir=",".join([*given, *trained[: len(config.networks)]]))
+    if config.classifier:
+        asked = dataclasses.replace(asked, gate_dir=trained[-1])
+    directory.mkdir(parents=True, exist_ok=True)
+    with files.locked(directory):
+        for number, part in enumerate(to_train, start=1):
+            print(f"{number}/{len(to_train)} {part.run_dir.name}", flush=True)
+            if not processes.run("ptxtf.train", part.train):
+                raise InputError(
+                    f"{part.run_dir}: expected a network that can be trained. Received: what it said above"
+                )
+        members.write(directory, runs, asked)
+        return choose_rule(directory, config.records_dir, config.split, batch_size=batch_size)
+
+
+def parts(config: EnsembleConfig) -> list[Part]:
+    """Return the networks to train, in their order, and then the classifier.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    gates = [f"classifier/{config.classifier}"] if config.classifier else []
+    return [_part(config, name) for name in (*config.networks, *gates)]
+
+
+def _part(config: EnsembleConfig, name: str) -> Part:
+    """Return what trains a network, called by its decoder and backbone."""
+    decoder, _, backbone = name.partition("/")
+    if decoder not in _DECODERS or backbone not in models.BACKBONES:
+        hint = did_you_mean(backbone, models.BACKBONES) or did_you_mean(decoder, _DECODERS)
+        raise InputError(f"expected networks as decoder/backbone: unet/resnet34. {hint}Received: {name}")
+    run_dir = files.path(config.output_dir) / f"{decoder}_{backbone}"
+    given = {name: getattr(config, name) for name in ("epochs", "image_size", "batch_size", "weights")}
+    return Part(
+        run_dir,
+        [
+            f"--flagfile={config.recipe}",
+            f"--records_dir={config.records_dir}",
+            f"--run_dir={run_dir}",
+            f"--seed={config.seed}",
+            f"--decoder={decoder}",
+            f"--backbone={backbone}",
+            *(f"--{name}={value}" for name, value in given.items() if value),
+            *(_OF_IMAGES if decoder == "classifier" else []),
+        ],
+    )
+
+
+_OF_IMAGES = [
+    *(f"--{field.name}={flags.to_text(field.default)}" for field in dataclasses.fields(LossConfig)),
+    "--focal_weight=0",
+    "--dice_weight=0",
+    "--presence_weight=1",
+    "--keep=best",
+]
+"""Flags by which only the presence of a pneumothorax is learnt, whatever the recipe says of masks."""
