@@ -26,11 +26,17 @@ OURS = {
         "ImageProjectiveTransformV3",
         "Keras layers, own angles",
     ],
+    "tiles": ["ptxtf"],
     "patches": ["ptxtf, XLA, one function", "ptxtf, XLA, cut, then stitch", "ptxtf, XLA", "tf.image.extract_patches"],
 }
 """What needs no package that ptxtf itself does not."""
 
-PEERS = {"clahe": ["kornia", "scikit-image", "albumentations", "DALI"], "warp": ["kornia"], "patches": ["MONAI"]}
+PEERS = {
+    "clahe": ["kornia", "scikit-image", "albumentations", "DALI"],
+    "warp": ["kornia"],
+    "patches": ["MONAI"],
+    "tiles": ["MONAI"],
+}
 
 
 def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -210,8 +216,8 @@ def test_there_is_something_to_time(name):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "expected one of clahe, warp, patches, convert, input, model. Received: none"),
-        (["speed"], "expected one of clahe, warp, patches, convert, input, model. Received: speed"),
+        ([], "expected one of clahe, warp, patches, tiles, convert, input, model. Received: none"),
+        (["speed"], "expected one of clahe, warp, patches, tiles, convert, input, model. Received: speed"),
         (["warp", "--picture=a.png"], "expected WHAT=input with --picture. Received: warp"),
         (["--export_stablehlo=a", "--save=a.json"], "expected a WHAT with --save. Received: --save=a.json"),
         (["clahe", "--save=tests"], "expected save, a file to write. Received: a folder, save='tests'"),

@@ -1,7 +1,7 @@
 """Segmentation models: images, float32 [B, H, W, 1 or 3] in 0..1 -> logits, float32 [B, H, W, 1].
 
 `unet`, `unet_plus_plus`, `fpn`, `deeplab_v3plus` and `classifier` build one over any row of `BACKBONES`, or over a
-keras.Model; `segmenter` does so with a decoder of your own. `freeze` keeps an encoder, or its finer stages, as they are;
+keras.Model; `segmenter` does so with a decoder of your own. `freeze` keeps an encoder, or its finer stages, as it is;
 `block_table` says what a network consists of; `twin` makes one that trains or predicts sooner on a CPU.
 
 From the parts up: `backbone` (a row of the table), `applications`, `resnet`, `senet` and `plain` (networks),

@@ -4,9 +4,10 @@ For example,
 
     python -m tools.benchmark clahe
 
-WHAT is one of: clahe, warp (image and mask), patches (cut and stitch), input (records to augmented batches, and the
-input's share of a training step), convert (DICOM to records, against the script that everybody writes), model (a
-training step and a prediction). Peers come by `pip install 'ptxtf[bench]'`; one that is not installed is skipped.
+WHAT is one of: clahe, warp (image and mask), patches (cut and stitch), tiles (a small network's prediction by
+overlapping tiles), input (records to augmented batches, and the input's share of a training step), convert (DICOM to
+records, against the script that everybody writes), model (a training step and a prediction). Peers come by
+`pip install 'ptxtf[bench]'`; one that is not installed is skipped.
 
 What is compared runs in turn, A B A B …, and the ratio of the medians is the figure to quote: single times on a shared
 machine say little. `taskset -c 0` in front gives one core. --export_stablehlo needs no WHAT.
@@ -18,7 +19,7 @@ from ptxtf.errors import InputError
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
 
-WHATS = ("clahe", "warp", "patches", "convert", "input", "model")
+WHATS = ("clahe", "warp", "patches", "tiles", "convert", "input", "model")
 """Modules of this package, each with `run(config, report)`."""
 
 

@@ -1,0 +1,101 @@
+"""A small network asked of tiles that overlap, blended by a Gaussian: all of prediction, beside MONAI's sliding window.
+
+Both have the same weights, and their results are compared before they are timed. The network is two convolutions, so
+that cutting, batching and blending are what the time goes to; with a large one the convolutions are, which both leave
+to oneDNN or cuDNN. Ours takes uint8 and gives probabilities; MONAI's gets float32 images ready for the network.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tools.benchmark import films, peers, timing
+from tools.benchmark.patches import least_seconds
+from tools.benchmark.settings import BenchmarkConfig
+from tools.benchmark.table import Report
+
+_WINDOW_BATCHES = (1, 4, 16, 64)
+"""Tiles per call of the network that MONAI may use; 4 is what its documentation shows."""
+_CHANNELS = (1, 8)
+"""Of the convolution between the two: nearly nothing to compute, and a little."""
+
+Run = Callable[[], Any]
+
+
+def run(config: BenchmarkConfig, report: Report) -> None:
+    """Print milliseconds per image."""
+    images = films.radiographs(config)[..., np.newaxis]
+    tile = config.image_size // 4
+    found = peers.present([peers.Peer("ptxtf", _ptxtf), peers.Peer("MONAI", _monai, ("MONAI", "PyTorch"))], report)
+    for channels in _CHANNELS:
+        weights = _weights(channels)
+        runs: dict[str, Run] = {}
+        for peer in found:
+            runs.update(peer.build(images, weights))
+        results = [np.asarray(call()) for call in runs.values()]
+        for name, result in zip(runs, results, strict=True):
+            error = float(np.abs(result - results[0]).max())
+            if error > 1e-5:
+                raise AssertionError(f"{name}: expected the probabilities of ptxtf to 1e-5. Received: {error}")
+        title = (
+            f"{tile}² tiles of {config.image_size}², half overlap, Gaussian, {channels} channels, {len(images)} images"
+        )
+        clocked = {name: timing.clocked(call, items=len(images), repeat=True) for name, call in runs.items()}
+        report.table(title, timing.interleaved(clocked, turns=config.repeats))
+
+
+def _weights(channels: int) -> list[np.ndarray]:
+    """Return kernels [3, 3, in, out] of two convolutions without bias."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape).astype(np.float32) for shape in ((3, 3, 1, channels), (3, 3, channels, 1))]
+
+
+def _ptxtf(images: np.ndarray, weights: list[np.ndarray]) -> dict[str, Run]:
+    import keras
+    import tensorflow as tf
+
+    from ptxtf import devices, preprocess
+    from ptxtf.config import PreprocessConfig
+    from ptxtf.inference import Predictor
+    from ptxtf.inference.network import Network
+
+    size = images.shape[1]
+    inputs = keras.Input((None, None, 1))
+    hidden = keras.layers.Conv2D(weights[0].shape[3], 3, padding="same", use_bias=False, activation="relu")(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same", use_bias=False)(hidden))
+    model.set_weights(weights)
+    network = Network(
+        model, PreprocessConfig(clahe=False), size, tiles=preprocess.Tiles(size // 4, size // 8), xla=False
+    )
+    predictor = Predictor([network], in_pairs=not devices.has_accelerator())
+    tensor = tf.constant(images)
+    return {"ptxtf": lambda: predictor(tensor).numpy()}
+
+
+def _monai(images: np.ndarray, weights: list[np.ndarray]) -> dict[str, Run]:
+    import torch
+    from monai import inferers
+
+    batch = torch.from_numpy((images / 255).astype(np.float32).transpose(0, 3, 1, 2).copy())
+    first, second = (torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()) for kernel in weights)
+    size = images.shape[1] // 4
+
+    def network(tiles: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(torch.nn.functional.conv2d(tiles, first, padding=1))
+        return torch.nn.functional.conv2d(hidden, second, padding=1)
+
+    def predict(count: int) -> Run:
+        def call() -> np.ndarray:
+            with torch.inference_mode():
+                logits = inferers.sliding_window_inference(
+                    batch, (size, size), count, network, overlap=0.5, mode="gaussian"
+                )
+                return torch.sigmoid(logits).numpy().transpose(0, 2, 3, 1)
+
+        return call
+
+    calls = {count: predict(count) for count in _WINDOW_BATCHES}
+    best = min(calls, key=lambda count: least_seconds(calls[count]))
+    tried = ", ".join(map(str, _WINDOW_BATCHES))
+    return {"MONAI, sw_batch_size 4": calls[4], f"MONAI, {best} (best of {tried})": calls[best]}
