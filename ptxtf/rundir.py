@@ -41,6 +41,12 @@ _FREE = {
 """Settings that may change when a run goes on: where things are, and what changes the result by rounding at most."""
 
 
+def name(run_dir: files.Name) -> str:
+    """Return what a run is called: its folder's name, of several all of them; at most 64 characters."""
+    names = [files.path(one).resolve().name for one in str(run_dir).split(",")]
+    return ",".join(names)[:64] or "unknown"
+
+
 def weights_name(epoch: int) -> str:
     """Return the name, within epochs/, of the weights after an epoch, counted from 1."""
     return f"epoch-{epoch:05d}.weights.h5"

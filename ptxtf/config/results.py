@@ -63,7 +63,7 @@ class MaskConfig:
 class EvaluateConfig:
     """A trained run scored on one split."""
 
-    run_dir: str = setting("folder that ptxtf.train wrote")
+    run_dir: str = setting("folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean")
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
     output_dir: str = setting("folder for scores.json, images.csv, predictions.csv, report.html and report.md")
     split: str = setting("split to score; several: val+test", "test")
@@ -143,10 +143,21 @@ class CompareConfig:
 class PredictConfig:
     """A trained run applied to files."""
 
-    run_dir: str = setting("folder that ptxtf.train wrote")
+    run_dir: str = setting("folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean")
     output_dir: str = setting("folder for masks, overlays, findings.csv and submission.csv")
+    dicom: bool = setting("write a DICOM Segmentation and a Secondary Capture of each DICOM too", True)
+    with_identity: bool = setting(
+        "copy patient name, birth date, accession number and the like into these, for an archive that files by them",
+        False,
+    )
+    spacing_factor: float = setting(
+        "what the pixel spacing that files state is multiplied by; 0: by 1, but by 2.5 where a file looks like "
+        "SIIM-ACR's, whose spacing is that of originals about so much larger: findings then say that it is assumed",
+        0.0,
+    )
     batch_size: int = setting("images per step; 0: 8 on an accelerator, else two for each core", 0)
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_not_negative(batch_size=self.batch_size)
+        check_not_negative(batch_size=self.batch_size, spacing_factor=self.spacing_factor)
+        check_default(self, "with_identity", when=not self.dicom, of="dicom")

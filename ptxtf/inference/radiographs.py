@@ -4,6 +4,10 @@ Flows out: uint8 [H, W], bright = dense, with the image id that results are file
 DICOM, the name of any other file.
 """
 
+import dataclasses
+import glob
+import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,40 +16,87 @@ from ptxtf import files
 from ptxtf.data import dicom, images
 from ptxtf.errors import InputError
 
-WRITTEN_ENDINGS = ("_mask.png", "_overlay.png")
-"""How the pictures end that a prediction writes."""
+WRITTEN_ENDINGS = ("_mask.png", "_overlay.png", "_seg.dcm", "_overlay.dcm")
+"""How the files end that a prediction writes."""
+
+_LONGEST = 160
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Radiograph:
+    """A radiograph and where it comes from.
+
+    Attributes:
+        path: the file.
+        image_id: that results are filed under.
+        pixels: uint8 [H, W] in 0..255, bright = dense.
+        stated_mm: distance of pixel centres, down and along a row, as the file states it; None where it does not.
+        is_dicom: whether the file is one.
+    """
+
+    path: files.Path
+    image_id: str
+    pixels: np.ndarray
+    stated_mm: tuple[float, float] | None
+    is_dicom: bool
+
+    @property
+    def name(self) -> str:
+        """The image id as it may stand in a file name: no odd characters, and not too long."""
+        name = re.sub(r"[^\w.-]", "_", self.image_id)
+        if len(name.encode()) <= _LONGEST:
+            return name
+        return f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def find(names: Sequence[str]) -> list[files.Path]:
     """Return the files that are named, and all DICOM, PNG and JPEG files in the folders that are.
 
-    What an earlier prediction wrote into such a folder is left out.
+    A name that is no file may be a pattern, as "films/*.dcm" or "films/**/*.png" for folders at any depth. What an
+    earlier prediction wrote into such a folder is left out.
 
     Raises:
         InputError: a name that does not exist, or nothing found.
     """
     found: list[files.Path] = []
     for name in names:
-        path = files.path(name)
-        if path.is_dir():
-            inner = sorted({*dicom.find(path), *images.find(path)})
-            found.extend(file for file in inner if file.is_file() and not file.name.endswith(WRITTEN_ENDINGS))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise InputError(f"{name}: expected a file or folder. Received: no such file")
+        for path in _meant(name):
+            if path.is_dir():
+                inner = sorted({*dicom.find(path), *images.find(path)})
+                found.extend(file for file in inner if file.is_file() and not file.name.endswith(WRITTEN_ENDINGS))
+            else:
+                found.append(path)
     if not found:
         raise InputError(f"expected DICOM, PNG or JPEG files. Received: {' '.join(names) or 'no file names'}")
     return list(dict.fromkeys(found))
 
 
-def read(path: files.Path) -> tuple[str, np.ndarray]:
-    """Return image id and pixels, uint8 [H, W], of one file; its ending tells a picture from a DICOM.
+def _meant(name: str) -> list[files.Path]:
+    """Return the file or folder of a name, or all that a pattern stands for."""
+    path = files.path(name)
+    if path.is_dir() or path.is_file():
+        return [path]
+    matches: list[files.Path] = []
+    if glob.has_magic(path.name) and isinstance(path, files.Remote):
+        matches = sorted(path.parent.glob(path.name), key=str)
+    elif glob.has_magic(name):
+        matches = [files.path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (any root)
+    matches = [match for match in matches if not match.name.endswith(WRITTEN_ENDINGS)]
+    if not matches:
+        raise InputError(f"{name}: expected a file or folder. Received: no such file")
+    return matches
+
+
+def read(path: files.Path) -> Radiograph:
+    """Read one file; its ending tells a picture from a DICOM.
 
     Raises:
         InputError: the file cannot be read.
     """
     if path.suffix.lower() in images.ENDINGS:
-        return images.image_id(path), images.read(path).pixels
-    radiograph = dicom.read(path)
-    return radiograph.image_id, radiograph.pixels
+        pixels = images.read(path).pixels
+        return Radiograph(path=path, image_id=images.image_id(path), pixels=pixels, stated_mm=None, is_dicom=False)
+    found = dicom.read(path)
+    return Radiograph(
+        path=path, image_id=found.image_id, pixels=found.pixels, stated_mm=found.spacing_mm, is_dicom=True
+    )
