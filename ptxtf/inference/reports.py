@@ -1,9 +1,9 @@
 """A radiograph and what the networks found in it -> its mask, findings and pictures, and the files that hold them.
 
-    <name>_mask.png     uint8 {0, 255} at the file's own size
-    <name>_overlay.png  the radiograph with the mask's outline and, where lengths are known, a scale bar
-    <name>_seg.dcm      of a DICOM: the mask as a DICOM Segmentation in the radiograph's study
-    <name>_overlay.dcm  of a DICOM: the overlay as a DICOM Secondary Capture in the radiograph's study
+<name>_mask.png     uint8 {0, 255} at the file's own size
+<name>_overlay.png  the radiograph with the mask's outline and, where lengths are known, a scale bar
+<name>_seg.dcm      of a DICOM: the mask as a DICOM Segmentation in the radiograph's study
+<name>_overlay.dcm  of a DICOM: the overlay as a DICOM Secondary Capture in the radiograph's study
 """
 
 import dataclasses

@@ -99,7 +99,9 @@ def predict(
         files.sweep(directory)
         kept = _Kept(directory, _key(config, rule, asked), paths)
         todo = [path for path in paths if path not in kept.images]
-        with tqdm.tqdm(total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None) as bar:
+        with tqdm.tqdm(
+            total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None
+        ) as bar:
             for path, image in _predict(todo, predictor, rule, config, names=kept.names):
                 kept.add(path, image)
                 bar.update()

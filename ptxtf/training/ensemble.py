@@ -90,6 +90,8 @@ def _part(config: EnsembleConfig, name: str) -> Part:
             f"--run_dir={run_dir}",
             f"--seed={config.seed}",
             f"--decoder={decoder}",
+            *_defaults(ModelConfig, () if decoder == "unet" else ("upsampling", "attention")),
+            *_defaults(ModelConfig, () if decoder in ("unet", "unet_plus_plus") else ("decoder_filters",)),
             f"--backbone={backbone}",
             *(f"--{name}={value}" for name, value in given.items() if value),
             *(_OF_IMAGES if decoder == "classifier" else []),
@@ -97,8 +99,13 @@ def _part(config: EnsembleConfig, name: str) -> Part:
     )
 
 
+def _defaults(config: type, names: Sequence[str]) -> list[str]:
+    """Return flags that take back what a recipe says of these settings."""
+    return [f"--{name}={flags.to_text(getattr(config, name))}" for name in names]
+
+
 _OF_IMAGES = [
-    *(f"--{field.name}={flags.to_text(field.default)}" for field in dataclasses.fields(LossConfig)),
+    *_defaults(LossConfig, [field.name for field in dataclasses.fields(LossConfig)]),
     "--focal_weight=0",
     "--dice_weight=0",
     "--presence_weight=1",
