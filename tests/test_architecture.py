@@ -25,8 +25,12 @@ ORDER = [
     {"train", "ensemble", "evaluate", "compare", "predict"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-ALONE = {"pydicom": {"ptxtf.data.dicom", "tools.benchmark.convert"}, "absl": {"ptxtf.flags"}}
-HEAVY = ("tensorflow", "keras", "pydicom", "cv2", "matplotlib")
+ALONE = {
+    "pydicom": {"ptxtf.data.dicom", "ptxtf.data.dicom_results", "tools.benchmark.convert"},
+    "highdicom": {"ptxtf.data.dicom_results"},
+    "absl": {"ptxtf.flags"},
+}
+HEAVY = ("tensorflow", "keras", "pydicom", "highdicom", "cv2", "matplotlib")
 
 
 def module_name(path: pathlib.Path) -> str:

@@ -11,8 +11,8 @@ Of several frames, the first is read; `frames` tells that there were more. Colou
 radiograph, often drawn upon.
 
 Only the elements listed in `ptxtf.data.dicom_header` are ever taken from a file. Names, birth dates, addresses and
-accession numbers are not among them. The patient id is, for grouping: to hash it is the caller's part. Nothing else in
-ptxtf knows pydicom.
+accession numbers are not among them. The patient id is, for grouping: to hash it is the caller's part. What
+`ptxtf.data.dicom_results` asks for goes into a study that has it already. Nothing but these two knows pydicom.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import pathlib
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import cv2
@@ -190,6 +190,28 @@ def read_header(path: files.Name) -> Header:
         return Header(**_header(parsed))
 
 
+def read_elements(path: files.Name, keywords: Iterable[str]) -> dict[str, Any]:
+    """Read elements in front of the pixel data, as plain values.
+
+    Args:
+        path: a DICOM file.
+        keywords: of the elements (PS3.6), such as "Rows".
+
+    Returns:
+        {keyword: value} of those that are there: text, numbers, bytes, lists of them, and lists of such mappings for
+        sequences. One whose value is against all rules counts as absent.
+
+    Raises:
+        InputError: no DICOM file, or damaged before the pixels; one line that names the file.
+
+    Example:
+        >>> read_elements("1.2.276.0.7230010.3.1.4.1.dcm", ["Rows", "Columns"])
+        {'Rows': 1024, 'Columns': 1024}
+    """
+    with _parsed(path, {int(Tag(keyword)): keyword for keyword in keywords}) as parsed:
+        return parsed.elements
+
+
 def find(directory: files.Name) -> list[files.Path]:
     """List the DICOM files below a folder; links are followed.
 
@@ -265,6 +287,22 @@ def write_secondary_capture(
     files.write_bytes(path, content.getvalue())
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Keep pydicom's warnings from the user: real files are full of slips that do no harm.
+
+    SIIM-ACR's own break the length limit of PixelSpacing. pydicom tells both `warnings` and its logger.
+    """
+    logger = logging.getLogger("pydicom")
+    with _SILENCE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        propagate, logger.propagate = logger.propagate, False
+        try:
+            yield
+        finally:
+            logger.propagate = propagate
+
+
 class _Parsed(NamedTuple):
     """A file that is open, the elements in front of its pixel data, and where that is."""
 
@@ -287,7 +325,7 @@ class _PixelData(NamedTuple):
 def _parsed(name: files.Name, tags: Mapping[int, str]) -> Iterator[_Parsed]:
     """Open a file and read these elements of it."""
     path = files.path(name)
-    with _one_line_errors(path), _silent_pydicom():
+    with _one_line_errors(path), silent():
         if isinstance(path, pathlib.Path) and not stat.S_ISREG(path.stat().st_mode):
             raise InputError("expected a file. Received: a folder, pipe or device")  # to open a pipe may take for ever
         with path.open("rb") as file:
@@ -351,22 +389,6 @@ def _one_line_errors(path: files.Path) -> Iterator[None]:
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: expected a DICOM file that can be read. Received: {what}") from error
-
-
-@contextlib.contextmanager
-def _silent_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings from the user: real files are full of slips that do no harm.
-
-    SIIM-ACR's own break the length limit of PixelSpacing. pydicom tells both `warnings` and its logger.
-    """
-    logger = logging.getLogger("pydicom")
-    with _SILENCE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        propagate, logger.propagate = logger.propagate, False
-        try:
-            yield
-        finally:
-            logger.propagate = propagate
 
 
 def _header(parsed: _Parsed) -> dict[str, Any]:
