@@ -3,7 +3,7 @@
 # make test-long  what takes minutes: grids of networks, among them the study's in small size
 # make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12
-# make browser    Debian's Chromium, where there is none, for the tests of pages; needs root
+# make programs   Debian's Chromium and dciodvfy, where there are none, for the tests of pages and DICOM; needs root
 # make check      format, lint, types
 # make clean      remove what the other targets made
 
@@ -14,7 +14,7 @@ DEMO := demo
 # A test module stays with one process, so that its costly fixtures are made once.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: setup demo test test-long test-exhaustive test-tfio check format clean browser
+.PHONY: setup demo test test-long test-exhaustive test-tfio check format clean programs
 
 setup: .venv/ready
 
@@ -61,8 +61,9 @@ test-tfio: .venv-tfio/ready
 	$(TFIO)/python -c 'from ptxtf.data import tfio; tfio.load()'
 	$(TFIO)/python -m pytest $(PARALLEL) tests/tfio tests/ops
 
-browser:
+programs:
 	command -v chromium || command -v google-chrome || { apt-get update --quiet && apt-get install --quiet --yes chromium; }
+	command -v dciodvfy || { apt-get update --quiet && apt-get install --quiet --yes dicom3tools; }
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -106,7 +106,7 @@ def write_segmentation(
 
     Raises:
         InputError: the source cannot be read, is colour, or lacks a UID that results have to name; one line.
-        ValueError: `mask` is none, or not of the source's size; `model` does not fit.
+        ValueError: `mask` is no such array, or not of the source's size; `model` does not fit.
 
     Example:
         >>> write_segmentation("out/seg.dcm", mask, "1.2.276.0.7230010.3.1.4.1.dcm", model="runs/demo")
@@ -127,7 +127,8 @@ def write_overlay(
 ) -> None:
     """Write a picture of the radiograph with what was found drawn on it, as a DICOM Secondary Capture.
 
-    Whether text burned in tells who the patient is (Burned In Annotation) is copied: an outline does not change it.
+    Burned In Annotation, which says whether text in the picture tells who the patient is, is copied: an outline does
+    not (PS3.3 C.7.6.1). The pixels are not compressed, so that every viewer reads them.
 
     Args:
         path: the file to write, whole or not at all; folders above it are made.
@@ -138,7 +139,7 @@ def write_overlay(
 
     Raises:
         InputError: as of `write_segmentation`.
-        ValueError: `picture` is none, or not of the source's size; `model` does not fit.
+        ValueError: `picture` is no such array, or not of the source's size; `model` does not fit.
 
     Example:
         >>> write_overlay("out/overlay.dcm", pictures.overlay(image, predicted_mask=mask), source)
@@ -176,7 +177,10 @@ def _elements(source: files.Name, array: np.ndarray, model: str) -> dicom_header
 
 
 def _text(elements: dicom_header.Elements, keyword: str) -> str:
-    """Return all values of an element as the text that is in the file; "" where there is none."""
+    """Return all values of an element as the text that is in the file; "" where there is none.
+
+    A patient id that breaks the rules is still what an archive compares.
+    """
     value = elements.get(keyword)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "\\".join(map(str, value))
@@ -320,8 +324,7 @@ def _name(dataset: pydicom.Dataset) -> None:
     for item in dimensions:
         item.DimensionOrganizationUID = _PLACEHOLDER
     digest = hashlib.sha256(_encoded(dataset)).digest()
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = _uid(digest, b"instance")
-    dataset.SeriesInstanceUID = _uid(digest, b"series")
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = _uid(digest, b"instance"), _uid(digest, b"series")
     for item in dimensions:
         item.DimensionOrganizationUID = _uid(digest, b"dimensions")
 

@@ -147,8 +147,8 @@ def browser():
     found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     if not found:
         if os.environ.get("CI"):
-            raise AssertionError("expected Chromium, as `make browser` installs it. Received: none")
-        pytest.skip("no Chromium on this machine: `make browser` installs it")
+            raise AssertionError("expected Chromium, as `make programs` installs it. Received: none")
+        pytest.skip("no Chromium on this machine: `make programs` installs it")
     with playwright.sync_playwright() as running:
         one = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield one
