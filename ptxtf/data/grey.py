@@ -168,7 +168,8 @@ def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return values, ascending, among which are all that occur, and for each pixel the index of its own."""
     lowest, highest = int(stored.min()), int(stored.max())
     if highest - lowest > max(stored.size, 2**16):  # 32 bits
-        return np.unique(stored, return_inverse=True)
+        values, indices = np.unique(stored, return_inverse=True)
+        return values, indices.reshape(stored.shape)  # NumPy 1 gives them flat
     return np.arange(lowest, highest + 1), np.subtract(stored, lowest, dtype=np.int64)
 
 

@@ -15,7 +15,7 @@ from ptxtf import config, predict, rundir
 from ptxtf.config import MaskConfig
 from ptxtf.data.convert import convert
 from ptxtf.errors import InputError
-from ptxtf.inference import Predictor, cases, choice, choose_rule, masks
+from ptxtf.inference import Predictor, cases, choice, choose_rule, masks, members
 from ptxtf.inference.predictor import Film
 
 pytestmark = pytest.mark.filterwarnings(
@@ -105,10 +105,12 @@ def decided(run, films):
         mask = case["mask"][..., 0]
         known.append((mask, probabilities_of(predictor, case["image"], mask.shape)))
 
-    def mean(threshold, top_threshold, min_area_px):
+    def mean(threshold, top_threshold, min_area_px, empty=0):
         rule = masks.Rule(threshold, top_threshold, min_area_px, origin="")
-        dices = []
+        dices = [1.0] * empty  # healthy images that are left so
         for mask, probabilities in known:
+            if empty and not mask.any():
+                continue
             predicted = masks.decide(probabilities, rule)
             total = int(mask.sum()) + int(predicted.sum())
             dices.append(2 * int((mask & predicted).sum()) / total if total else 1.0)
@@ -145,6 +147,46 @@ def test_the_choice_is_stored_with_the_run(run, chosen):
     assert not list(run.glob(".*"))
 
 
+@pytest.fixture
+def gated(run, tmp_path):
+    """Return a function that gives a folder with the run behind a classifier: presence by how dark an image is."""
+
+    def make(slope):
+        images = keras.Input((None, None, 1))
+        mask = keras.layers.Rescaling(slope, offset=-slope * 0.71)(images)
+        presence = keras.layers.GlobalAveragePooling2D()(mask)
+        (tmp_path / "gate").mkdir()
+        keras.Model(images, {"mask": mask, "presence": presence}).save(tmp_path / "gate" / rundir.MODEL)
+        shutil.copy(run / rundir.FLAGS, tmp_path / "gate" / rundir.FLAGS)
+        asked = config.InferenceConfig(gate_dir=str(tmp_path / "gate"))
+        members.write(tmp_path, config.RunsConfig(run_dir=str(run)), asked)
+        return tmp_path
+
+    return make
+
+
+def test_a_gate_that_tells_is_kept_and_need_not_ask_for_areas(gated, films, chosen, decided):
+    """Blocks make an image darker than specks do: images with a block pass, the others are shut out."""
+    found = choose_rule(gated(-60.0), films, ALL)
+    assert found.gate > 0
+    assert found.dice == pytest.approx(decided(found.threshold, found.top_threshold, 0, empty=3), abs=1e-9)
+    assert found.dice >= chosen.dice
+
+
+def test_a_gate_that_tells_the_wrong_way_round_is_not_kept(gated, films, chosen):
+    """So that on the split that it is chosen on a gate never lowers the score."""
+    found = choose_rule(gated(60.0), films, ALL)
+    assert dataclasses.replace(found, gate=0.0) == found == chosen
+
+
+def test_a_gate_without_one_to_say_is_refused(run, films, tmp_path):
+    settings = config.PredictConfig(run_dir=str(run), output_dir=str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"expected --gate_dir, or networks with a presence logit .* with a gate of 0.5"
+    ):
+        predict.main(settings, MaskConfig(gate=0.5), config.InferenceConfig(), [str(films.parent / "images")])
+
+
 def test_the_batch_size_changes_nothing(run, films, chosen):
     assert choose_rule(run, films, ALL, batch_size=4) == chosen
 
@@ -158,12 +200,12 @@ def test_a_choice_in_words():
 
 def test_predictions_go_by_the_run_s_rule(run, films, chosen, tmp_path, capsys):
     settings = config.PredictConfig(run_dir=str(run), output_dir=str(tmp_path))
-    predict.main(settings, MaskConfig(), [str(films.parent / "images")])
+    predict.main(settings, MaskConfig(), config.InferenceConfig(), [str(films.parent / "images")])
     said = f"threshold {chosen.threshold}, none below {chosen.min_area_px} px at {chosen.top_threshold} or more"
     assert f"8 radiographs, 5 with pneumothorax, 0 not readable\nmasks by {said} (chosen on {ALL})\n" in (
         capsys.readouterr().out
     )
-    predict.main(settings, MaskConfig(threshold=0.5), [str(films.parent / "images")])
+    predict.main(settings, MaskConfig(threshold=0.5), config.InferenceConfig(), [str(films.parent / "images")])
     assert "8 radiographs, 8 with pneumothorax, 0 not readable\nmasks by threshold 0.5 (as given)\n" in (
         capsys.readouterr().out
     )

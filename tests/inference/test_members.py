@@ -83,7 +83,7 @@ def test_an_ensemble_s_folder_can_be_moved_with_what_is_in_it(run, tmp_path):
 
 def test_ensembles_do_not_nest(run, tmp_path):
     members.write(tmp_path / "all", RunsConfig(run_dir=str(run("a"))), InferenceConfig())
-    with pytest.raises(InputError, match="expected runs as members of an ensemble. Received: another ensemble"):
+    with pytest.raises(InputError, match=r"expected runs as members of an ensemble\. Received: another ensemble"):
         members.find(f"{tmp_path / 'all'},{run('b')}")
 
 
@@ -122,6 +122,6 @@ def test_an_overlap_needs_tiles(run, monkeypatch):
 
     folder = run("a", flags=["--image_size=64"])
     (folder / "model.keras").write_bytes(b"")
-    monkeypatch.setattr(predictor, "load_model", lambda path: None)
+    monkeypatch.setattr(predictor, "load_model", lambda _: None)
     with pytest.raises(InputError, match=r"expected --tile_size with --tile_overlap, as the network was trained on"):
         Predictor.load(folder, InferenceConfig(tile_overlap=0.5))

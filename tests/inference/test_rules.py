@@ -102,6 +102,37 @@ def test_merged_parts_are_one_pass(rng):
     np.testing.assert_array_equal(rules.mean_dice(once, areas), rules.mean_dice(counts_of(images[::-1]), areas))
 
 
+def test_a_gate_leaves_images_empty_as_if_each_were_decided(rng):
+    images = draw(rng, np.float32, count=7)
+    presence = [0.5, 0.25, 0.9, 0.1, 0.5, 0.75, 1.0]
+    counts = rules.merge([rules.count(*image, presence=one) for image, one in zip(images, presence, strict=True)])
+    areas = np.array([0, 9])
+    assert rules.gates_to_try(counts) == [0.0, *(k / 128 for k in (13, 33, 65, 97, 116))]
+    for gate in (0.0, 0.5, 0.5 + 1 / 128, 0.99):
+        means = rules.mean_dice(counts, areas, gate=gate)
+        for bottom, top in ((0, 0), (10, 90), (63, 63)):
+            for index, area in enumerate(areas):
+                rule = masks.Rule(rules.THRESHOLDS[bottom], rules.THRESHOLDS[top], area, origin="", gate=gate)
+                dices = [
+                    dice_by_hand(mask, masks.decide(probabilities, rule, presence=one))
+                    for (probabilities, mask), one in zip(images, presence, strict=True)
+                ]
+                assert means[top, index, bottom] == math.fsum(dices) / len(dices)
+
+
+def test_no_gate_is_tried_where_an_image_has_no_presence(rng):
+    first, second = draw(rng, np.float32, count=2)
+    counts = rules.merge([rules.count(*first, presence=0.3), rules.count(*second)])
+    assert rules.gates_to_try(counts) == [0.0]
+
+
+def test_a_shut_gate_and_one_that_nobody_can_pass_leave_nothing():
+    sure = np.ones((2, 2), np.float32)
+    gated = masks.Rule(0.5, 0.5, 0, origin="", gate=0.25)
+    found = [masks.decide(sure, gated, presence=one).sum() for one in (0.25, 0.24, math.nan)]
+    assert found == [4, 0, 0]
+
+
 @pytest.mark.parametrize(("kept", "dice"), [("healthy", 1.0), ("sick", None)])
 def test_a_split_of_one_kind_only(rng, kept, dice):
     images = [(p, mask) for p, mask in draw(rng, np.float32, count=9) if mask.any() == (kept == "sick")]

@@ -378,6 +378,28 @@ def outputs(rng, logits):
     return {"mask": logits, "presence": np.array([[np.log(3)], [0.0], [-1e4]], np.float32), **sides}
 
 
+def test_a_classifier_s_loss_is_that_of_presence_alone_and_of_its_map_s_mean(masks, outputs):
+    config = LossConfig(focal_weight=0, dice_weight=0, presence_weight=2)
+    loss = losses.of_run(config)
+    present = masks.max(axis=(1, 2, 3))
+    entropy = np.logaddexp(0, np.where(present, -1, 1) * outputs["presence"][:, 0].astype(np.float64))
+    np.testing.assert_allclose(loss(masks, outputs), 2 * entropy, rtol=1e-5)
+    mean = outputs["mask"].mean(axis=(1, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(
+        loss.of_mask(masks, outputs["mask"]), 2 * np.logaddexp(0, np.where(present, -1, 1) * mean), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"presence_weight": 0.0}, {"presence_weight": 1.0, "sides_weight": 1.0}], ids=["nothing", "sides"]
+)
+def test_a_loss_of_nothing_and_sides_of_no_mask_are_refused(settings):
+    with pytest.raises(
+        ValueError, match=r"expected (focal_weight, .* or presence_weight above 0|a loss of masks with)"
+    ):
+        LossConfig(focal_weight=0, dice_weight=0, **settings)
+
+
 def test_presence_is_the_cross_entropy_of_any_pixel(masks, outputs):
     masks[1] = 0
     masks[2], masks[2, 5, 7] = 0, 1
