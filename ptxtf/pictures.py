@@ -5,6 +5,7 @@ in blue, the model's mask in orange, another model's in purple: colours that col
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -19,6 +20,7 @@ _MARGIN, _GAP = 32, 16
 _TITLE, _HEADING, _CAPTION = 108, 52, 76
 """Heights in pixels of a contact sheet's title, of a section's heading, and of the text below a tile."""
 
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 8
 """Bits behind the point of the coordinates that outlines are drawn at."""
 
@@ -68,6 +70,8 @@ def overlay(
     mask: np.ndarray | None = None,
     predicted_mask: np.ndarray | None = None,
     title: str = "",
+    disc: tuple[float, float, float, float] | None = None,
+    along_mm: float | None = None,
 ) -> np.ndarray:
     """Return the image in grey with the outlines of truth (blue) and prediction (orange, lightly filled).
 
@@ -75,7 +79,10 @@ def overlay(
         image: uint8 [H, W].
         mask: truth, of {0, 1}, or None; one that is finer than the image has a finer outline.
         predicted_mask: the model's, [H, W] of {0, 1}, or None.
-        title: written into the upper left corner.
+        title: written into the upper left corner, in as many lines as it takes; ASCII.
+        disc: a place to be ringed, in pixels: row and column of its centre, half its height and half its width.
+        along_mm: spacing of the pixels along a row, for a bar that shows a length, in the lower right corner; None or
+            nan: not known, and no bar.
 
     Returns:
         uint8 RGB [H, W, 3].
@@ -88,8 +95,14 @@ def overlay(
         _outline(canvas, predicted_mask, PREDICTED, thickness)
     if mask is not None:
         _outline(canvas, mask, TRUTH, thickness)
+    if disc is not None:
+        row, column, half_height, half_width = (round(value * 2**_SHIFT) for value in disc)
+        axes, finer = (half_width, half_height), max(1, thickness // 2)
+        cv2.ellipse(canvas, (column, row), axes, 0, 0, 360, _INK, finer, cv2.LINE_AA, _SHIFT)
     if title:
         _write_title(canvas, title)
+    if along_mm is not None and along_mm > 0:
+        _draw_scale_bar(canvas, along_mm)
     return canvas
 
 
@@ -252,9 +265,54 @@ def _outline(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int],
 
 
 def _write_title(canvas: np.ndarray, title: str) -> None:
-    """Write white on black into the upper left corner."""
-    scale, font = canvas.shape[1] / 900, cv2.FONT_HERSHEY_SIMPLEX
-    (width, height), _ = cv2.getTextSize(title, font, scale, 1)
+    """Write white on black into the upper left corner, in lines that fit."""
+    scale, thickness = _letters(canvas)
     margin = round(8 * scale) + 1
-    canvas[: height + 2 * margin, : width + 2 * margin] = 0
-    cv2.putText(canvas, title, (margin, height + margin), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    lines = _lines(title, scale, thickness, room=canvas.shape[1] - 2 * margin)
+    sizes = [cv2.getTextSize(line, _FONT, scale, thickness)[0] for line in lines]
+    pitch = sizes[0][1] + margin
+    canvas[: len(lines) * pitch + margin, : max(width for width, _ in sizes) + 2 * margin] = 0
+    for number, line in enumerate(lines, start=1):
+        cv2.putText(canvas, line, (margin, number * pitch), _FONT, scale, _INK, thickness, cv2.LINE_AA)
+
+
+def _letters(canvas: np.ndarray) -> tuple[float, int]:
+    """Return OpenCV's scale and thickness for letters that can be read on a picture of this size."""
+    scale = max(0.3, canvas.shape[1] / 1300)
+    return scale, max(1, round(1.5 * scale))
+
+
+def _lines(text: str, scale: float, thickness: int, *, room: int) -> list[str]:
+    """Break a text between words, into lines of `room` pixels where that can be."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and cv2.getTextSize(longer, _FONT, scale, thickness)[0][0] > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _draw_scale_bar(canvas: np.ndarray, along_mm: float) -> None:
+    """Draw a white bar and the length that it shows, on black, into the lower right corner."""
+    height, width = canvas.shape[:2]
+    length_mm = _bar_length_mm(width * along_mm)
+    text = f"{length_mm / 10:g} cm" if length_mm >= 10 else f"{length_mm:g} mm"
+    scale, thickness = _letters(canvas)
+    (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    margin, half = round(8 * scale) + 1, max(1, round(3 * scale))
+    right, middle = width - margin, height - margin - max(half, text_height // 2)
+    left = right - max(1, round(length_mm / along_mm))
+    start = left - margin - text_width
+    canvas[max(0, 2 * middle - height) :, max(0, start - margin) :] = 0
+    canvas[middle - half : middle + half, left:right] = 255
+    cv2.putText(canvas, text, (start, middle + text_height // 2), _FONT, scale, _INK, thickness, cv2.LINE_AA)
+
+
+def _bar_length_mm(width_mm: float) -> float:
+    """Return 5 cm where that is a quarter to a twentieth of a picture's width, else the longest 1, 2, 5 … up to it."""
+    if width_mm / 20 <= 50 <= width_mm / 4:
+        return 50.0
+    power = 10.0 ** math.floor(math.log10(width_mm / 4))
+    return max(step * power for step in (1, 2, 5) if step * power <= width_mm / 4)

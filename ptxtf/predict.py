@@ -5,9 +5,9 @@ For example,
     python -m ptxtf.predict --run_dir=runs/demo --output_dir=found a.dcm folder/ 'more/**/*.png'
 
 OUTPUT_DIR gets <id>_mask.png and <id>_overlay.png, of a DICOM <id>_seg.dcm and <id>_overlay.dcm for its study,
-findings.csv (side, area, width, apex distance of each region), submission.csv (SIIM's run-length form), and rejected.csv
-with the files that could not be read. What was stopped goes on with the same command. Several runs, tiles and views
-(--tta_flip …) are asked together. Research software, no medical device.
+findings.csv (side, area, width, apex distance of each region), submission.csv (SIIM's run-length form), and
+rejected.csv with the files that could not be read. What was stopped goes on with the same command. Several runs, tiles
+and views (--tta_flip …) are asked together. Research software, no medical device.
 """
 
 from ptxtf import flags

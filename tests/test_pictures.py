@@ -73,6 +73,79 @@ def test_one_pixel_of_a_large_mask_can_be_seen():
     assert (abs(row - 125), abs(column - 175)) <= (1, 1)
 
 
+def scale_bar(drawn):
+    """Return the longest run of white in the lower right corner: rows and columns, each first and last."""
+    white = (drawn == 255).all(axis=2)
+    rows = np.flatnonzero(white.sum(axis=1) == white.sum(axis=1).max())
+    columns = np.flatnonzero(white[rows[0]])
+    return rows[0], rows[-1], columns[0], columns[-1]
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+@pytest.mark.parametrize(
+    ("size", "along_mm", "length_mm"),
+    [
+        (128, 3.0, 50),
+        (256, 1.5, 50),
+        (1024, 0.36, 50),
+        (4000, 0.1, 50),
+        (1024, 0.143, 20),
+        (512, 0.01, 1),
+        (512, 5, 500),
+    ],
+)
+def test_a_scale_bar_is_as_long_as_it_says(size, along_mm, length_mm, grey):
+    plain = np.full((size // 2, size), grey, np.uint8)
+    drawn = pictures.overlay(plain, along_mm=along_mm)
+    changed = np.argwhere((drawn != grey).any(axis=2) | (drawn == 255).all(axis=2) & (grey != 255))
+    assert changed.min(axis=0)[0] > 0.6 * size // 2
+    assert changed.min(axis=0)[1] > size // 2
+    corner = drawn[changed.min(axis=0)[0] :, changed.min(axis=0)[1] :]  # black below it, whatever the film
+    top, bottom, left, right = scale_bar(corner)
+    assert right - left + 1 == round(length_mm / along_mm)
+    assert bottom > top
+    assert (corner[top - 1, left : right + 1] == 0).all()
+    assert (corner[top : bottom + 1, left - 1] == 0).all()
+    assert (corner[:, : left - 1] > 100).any()  # its length in letters
+    assert not corner[:, right + 1 :].any()
+
+
+@pytest.mark.parametrize("along_mm", [None, float("nan"), 0.0])
+def test_without_spacing_there_is_no_scale_bar(along_mm):
+    grey = np.full((60, 80), 100, np.uint8)
+    assert (pictures.overlay(grey, along_mm=along_mm) == 100).all()
+
+
+def test_the_length_of_a_bar_is_what_its_letters_say(monkeypatch):
+    said = []
+    monkeypatch.setattr(cv2, "putText", lambda _, text, *__: said.append(text))
+    for along_mm in (0.36, 0.143, 0.01, 0.002, 2.0):
+        pictures.overlay(np.zeros((100, 1024), np.uint8), along_mm=along_mm)
+    assert said == ["5 cm", "2 cm", "2 mm", "0.5 mm", "50 cm"]
+
+
+def test_a_disc_is_ringed_where_it_is():
+    drawn = pictures.overlay(np.zeros((200, 300), np.uint8), disc=(80.0, 150.5, 30.0, 60.25))[..., 0]
+    rows, columns = np.nonzero(drawn > 100)
+    assert (rows.min(), rows.max()) == pytest.approx((50, 110), abs=1)
+    assert (columns.min(), columns.max()) == pytest.approx((90.25, 210.75), abs=1)
+    assert drawn[80, 150] == 0
+
+
+@pytest.mark.parametrize("size", [128, 300, 1024])
+def test_a_long_title_stays_in_the_picture(size):
+    words = "pneumothorax on the image's left (patient's right), about 2.3 cm wide, large; presence 0.93"
+    drawn, other = (pictures.overlay(np.full((size, size), grey, np.uint8), title=words) for grey in (90, 200))
+    box = (drawn == other).all(axis=2)
+    height, width = box.any(axis=1).sum(), box.any(axis=0).sum()
+    assert box[:height, :width].all()  # a plain box of letters on black, in the corner
+    assert width <= size
+    assert height < size / 2
+    ink = drawn[:height, :width, 0] > 60
+    assert ink.mean() > 0.04
+    assert not ink[:, -2:].any()  # nothing is cut off
+
+
 def test_fit_takes_the_aspect_of_the_original():
     grey = np.full((64, 64), 90, np.uint8)
     assert pictures.fit(grey, (1024, 512), 256).shape == (256, 128)

@@ -6,6 +6,7 @@
 | dicom_*      | its bytes                 | the elements that are wanted, and what they say          |
 | tfio         | one frame of it           | stored values, by tensorflow-io (`--decoder=tfio`)       |
 | grey         | stored values             | grey levels as a viewing station shows them              |
+| spacing      | what a file says of it    | the spacing for lengths, and how far to trust it         |
 | images       | one PNG or JPEG file      | uint8 pixels, or a mask of {0, 1} (jpeg, png: its bytes) |
 | rle          | SIIM run-length text      | uint8 mask of {0, 1}, and back                           |
 | annotations  | csv                       | {image id: run-length rows}; {image id: patient}         |
@@ -43,6 +44,7 @@ __all__ = [
     "record",
     "rle",
     "shards",
+    "spacing",
     "splits",
     "tfio",
 ]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ptxtf.config import EvaluateConfig
-from ptxtf.evaluation.rows import NARROWEST_MM, Row
+from ptxtf.data.spacing import NARROWEST_MM
+from ptxtf.evaluation.rows import Row
 from ptxtf.inference import choice, masks, members
 
 

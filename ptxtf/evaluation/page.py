@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from ptxtf.evaluation.gallery import Figure
 from ptxtf.evaluation.tables import Table
+from ptxtf.inference import findings
 
-DISCLAIMER = "Research software, no medical device. Do not use it to decide about a patient."
+DISCLAIMER = f"{findings.DISCLAIMER} Do not use it to decide about a patient."
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ptxtf import files
+from ptxtf.data import spacing
 from ptxtf.errors import InputError
 from ptxtf.evaluation import surface
+from ptxtf.inference import measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +63,6 @@ class Row:
     """The same of the predicted mask."""
 
 
-NARROWEST_MM = 200.0
-"""No adult chest fits on a narrower film. (A child's does: there a factor of 1 says that the spacing is right.)"""
-
 NAMES = [field.name for field in dataclasses.fields(Row)]
 
 
@@ -80,7 +79,7 @@ def score(
         case: an example as `ptxtf.inference.cases` has it, its true mask, of {0, 1}, at the original size [H, W].
         predicted_mask: the model's, of the same shape.
         presence: as `ptxtf.inference.masks.presence` gives it.
-        spacing_factor: as `spacing_mm` takes it.
+        spacing_factor: as `ptxtf.data.spacing.certain` takes it.
 
     Raises:
         ValueError: masks of different shapes.
@@ -91,9 +90,8 @@ def score(
     area, predicted_area = int(np.count_nonzero(mask)), int(np.count_nonzero(predicted_mask))
     overlap = int(np.count_nonzero(mask & predicted_mask))
     both = area + predicted_area
-    spacing = spacing_mm(case["spacing_mm"], mask.shape, factor=spacing_factor)
-    down_mm, along_mm = spacing or (math.nan, math.nan)
-    hausdorff_95, surface_distance = surface.distances(mask, predicted_mask, spacing=spacing or (1.0, 1.0))
+    known = spacing.certain(case["spacing_mm"], mask.shape, factor=spacing_factor)
+    hausdorff_95, surface_distance = surface.distances(mask, predicted_mask, spacing=known.steps)
     return Row(
         image_id=case["image_id"],
         patient=case["patient"],
@@ -103,8 +101,8 @@ def score(
         age_years=float(case["age_years"]),
         image_height=mask.shape[0],
         image_width=mask.shape[1],
-        spacing_down_mm=down_mm,
-        spacing_along_mm=along_mm,
+        spacing_down_mm=known.down_mm,
+        spacing_along_mm=known.along_mm,
         area_px=area,
         predicted_area_px=predicted_area,
         overlap_px=overlap,
@@ -114,28 +112,12 @@ def score(
         precision=overlap / predicted_area if predicted_area else math.nan,
         recall=overlap / area if area else math.nan,
         area_error=predicted_area / area - 1 if area else math.nan,
-        unit="mm" if spacing else "px",
+        unit=known.unit,
         hausdorff_95=hausdorff_95,
         surface_distance=surface_distance,
-        ptx_width=surface.width(mask, spacing=spacing or (1.0, 1.0)),
-        predicted_ptx_width=surface.width(predicted_mask, spacing=spacing or (1.0, 1.0)),
+        ptx_width=measure.widest(mask, spacing=known.steps).diameter,
+        predicted_ptx_width=measure.widest(predicted_mask, spacing=known.steps).diameter,
     )
-
-
-def spacing_mm(stored: Sequence[float], shape: tuple[int, ...], *, factor: float) -> tuple[float, float] | None:
-    """Return the spacing of the pixels in mm, down and along a row; None where it is not known.
-
-    SIIM-ACR's files state the spacing of originals two to three times as large, and thereby films 15 cm wide.
-
-    Args:
-        stored: as the file states it, nan where it does not.
-        shape: height and width in pixels.
-        factor: what it is multiplied by; 0: 1, unless that makes the film narrower than `NARROWEST_MM`.
-    """
-    down, along = (float(step) * (factor or 1) for step in stored)
-    if not (down > 0 and along > 0) or (not factor and min(down * shape[0], along * shape[1]) < NARROWEST_MM):
-        return None
-    return down, along
 
 
 def patients(rows: Sequence[Row]) -> list[str]:

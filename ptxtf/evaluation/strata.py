@@ -8,12 +8,10 @@ from ptxtf.evaluation import conventions
 from ptxtf.evaluation.ratios import Score
 from ptxtf.evaluation.resampling import Resampler
 from ptxtf.evaluation.rows import Row, patients
+from ptxtf.inference.measure import LARGE_MM
 
 LARGE_SHARE = 8630 / 1024**2
 """Share of the image from which a mask counts as large: the median of SIIM-ACR's."""
-LARGE_MM = 20.0
-"""Width from which a pneumothorax counts as large: the 2 cm of MacDuff et al. 2010
-(https://doi.org/10.1136/thx.2010.136986), who measure at the level of the hilum; here it is the widest place."""
 _AGES = (0, 18, 40, 60, 80)
 
 
@@ -83,7 +81,7 @@ def by_area(row: Row) -> str:
 def _by_width(row: Row) -> str:
     if not row.positive:
         return ""
-    return "unknown" if row.unit != "mm" else "2 cm or more" if row.ptx_width >= LARGE_MM else "below 2 cm"
+    return "unknown" if row.unit != "mm" else "more than 2 cm" if row.ptx_width > LARGE_MM else "2 cm or less"
 
 
 def _age_band(age_years: float) -> str:
@@ -96,7 +94,7 @@ def _age_band(age_years: float) -> str:
 
 _GROUPS: dict[str, tuple[Callable[[Row], str], list[str]]] = {
     "area of the mask": (by_area, ["small", "large"]),
-    "width of the pneumothorax": (_by_width, ["below 2 cm", "2 cm or more"]),
+    "width of the pneumothorax": (_by_width, ["2 cm or less", "more than 2 cm"]),
     "view position": (lambda row: row.view_position or "unknown", ["PA", "AP"]),
     "sex": (lambda row: row.sex or "unknown", ["F", "M", "O"]),
     "age in years": (lambda row: _age_band(row.age_years), [_age_band(limit) for limit in _AGES]),

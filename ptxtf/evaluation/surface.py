@@ -1,4 +1,4 @@
-"""Two masks of one image -> how far apart their outlines are, and how wide a mask is.
+"""Two masks of one image -> how far apart their outlines are.
 
 Flows in: masks [H, W] of {0, 1} and the spacing of pixel centres (down, along a row), in any unit of length. Flows out:
 lengths in that unit. An outline is the pixels of a mask that have a neighbour outside of it, above, below, to the left
@@ -36,23 +36,6 @@ def distances(mask: np.ndarray, predicted_mask: np.ndarray, *, spacing: Spacing 
     outlines = _outline(mask), _outline(predicted_mask)
     there, back = (ndimage.distance_transform_edt(~to, sampling=spacing)[of] for of, to in (outlines, outlines[::-1]))
     return float(max(np.percentile(there, 95), np.percentile(back, 95))), float(np.concatenate([there, back]).mean())
-
-
-def width(mask: np.ndarray, *, spacing: Spacing = (1.0, 1.0)) -> float:
-    """Return the diameter of the largest disc that fits into a mask: how wide the air between lung and chest wall is.
-
-    Args:
-        mask: [H, W] of {0, 1}.
-        spacing: of pixel centres.
-
-    Returns:
-        The width, to within two pixels, in the unit of the spacing; 0 where the mask is empty.
-    """
-    if not mask.any():
-        return 0.0
-    (cut,) = _cut_to(mask, mask)
-    # a pixel's border lies half a step before the next pixel's centre
-    return 2 * float(ndimage.distance_transform_edt(np.pad(cut, 1), sampling=spacing).max()) - min(spacing)
 
 
 def _cut_to(region: np.ndarray, *masks: np.ndarray) -> list[np.ndarray]:

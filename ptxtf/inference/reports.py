@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ptxtf import files, pictures
-from ptxtf.data import dicom_results, spacing
+from ptxtf.data import spacing
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks
 from ptxtf.inference.predictor import Found
@@ -83,6 +83,8 @@ def write(directory: files.Path, report: Report, *, model: str, dicom: bool, wit
     files.write_bytes(directory / f"{name}_overlay.png", pictures.png(report.overlay))
     if not (dicom and source.is_dicom):
         return ""
+    from ptxtf.data import dicom_results  # takes half a second
+
     try:
         for what, write_object, array in (
             ("seg", dicom_results.write_segmentation, report.mask),

@@ -102,23 +102,28 @@ def predict(
         with tqdm.tqdm(
             total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None
         ) as bar:
-            for path, image in _predict(todo, predictor, rule, config, names=kept.names):
+            for path, image in _predict(todo, predictor, rule, config, names=kept.names()):
                 kept.add(path, image)
                 bar.update()
         return _conclude(directory, kept, rule)
 
 
 def _predict(
-    paths: Sequence[files.Path], predictor: Predictor, rule: masks.Rule, config: PredictConfig, *, names: set[str]
+    paths: Sequence[files.Path],
+    predictor: Predictor,
+    rule: masks.Rule,
+    config: PredictConfig,
+    *,
+    names: dict[str, files.Path],
 ) -> Iterator[tuple[files.Path, _Image]]:
-    """Yield what becomes of each file, its files being written; those that cannot be read come a little early.
+    """Yield what becomes of each file, its results being written; those that cannot be read come a little early.
 
     Args:
         paths: of the files.
-        predictor: networks.
+        predictor: the networks.
         rule: that makes masks.
         config: where to write, and what.
-        names: of results that are there already.
+        names: of results that are there already, with the files that they are of.
     """
     rejected: list[tuple[files.Path, _Image]] = []
     batch_size = min(devices.images_at_once(config.batch_size), max(1, len(paths)))
@@ -143,7 +148,7 @@ def _taken(rejected: list[tuple[files.Path, _Image]]) -> Iterator[tuple[files.Pa
 
 
 def _read(
-    paths: Sequence[files.Path], names: set[str], rejected: list[tuple[files.Path, _Image]]
+    paths: Sequence[files.Path], names: dict[str, files.Path], rejected: list[tuple[files.Path, _Image]]
 ) -> Iterator[Radiograph]:
     """Yield the radiographs that can be read; list the other files."""
     for path in paths:
@@ -152,11 +157,11 @@ def _read(
         except InputError as error:
             rejected.append((path, _Image(rejected=str(error))))
             continue
-        if radiograph.name in names:
-            reason = f"{path}: expected each image id once. Received: {radiograph.image_id} again"
+        first = names.setdefault(radiograph.name, path)
+        if first != path:
+            reason = f"{path}: expected each image id once. Received: {radiograph.image_id}, as {first}"
             rejected.append((path, _Image(rejected=reason)))
             continue
-        names.add(radiograph.name)
         yield radiograph
 
 
@@ -219,10 +224,9 @@ class _Kept:
                 if name in known and stamp == _stamp(known[name]):
                     self.images[known[name]] = image
 
-    @property
-    def names(self) -> set[str]:
-        """Names of the results that are there."""
-        return {image.name for image in self.images.values() if not image.rejected}
+    def names(self) -> dict[str, files.Path]:
+        """Return the names of the results that are there, with the files that they are of."""
+        return {image.name: path for path, image in self.images.items() if not image.rejected}
 
     def add(self, path: files.Path, image: _Image) -> None:
         """Keep one more."""

@@ -137,20 +137,12 @@ def test_masks_of_two_sizes_are_refused():
         rows.score(case, np.zeros((2, 3), np.uint8), presence=0)
 
 
-@pytest.mark.parametrize(
-    ("stored", "factor", "expected"),
-    [
-        ((0.2, 0.3), 0, (0.2, 0.3)),
-        ((0.143, 0.143), 0, None),  # as in SIIM-ACR: a film of 146 mm
-        ((0.143, 0.143), 1, (0.143, 0.143)),
-        ((0.143, 0.143), 2.5, (0.3575, 0.3575)),
-        ((math.nan, math.nan), 2.5, None),
-        ((math.nan, math.nan), 0, None),
-    ],
-)
-def test_spacing_that_no_chest_fits_on_is_not_believed(stored, factor, expected):
-    found = rows.spacing_mm(stored, (1024, 1024), factor=factor)
-    assert found == (None if expected is None else pytest.approx(expected))
+def test_a_spacing_that_no_chest_fits_on_is_not_believed():
+    mask = np.zeros((1024, 1024), np.uint8)
+    case = {"image_id": "a", "patient": "p", "view_position": "", "sex": "", "age_years": 3, "mask": mask}
+    case["spacing_mm"] = (0.143, 0.143)  # as in SIIM-ACR: a film of 146 mm
+    assert rows.score(case, mask, presence=0.9).unit == "px"
+    assert rows.score(case, mask, presence=0.9, spacing_factor=2.5).spacing_along_mm == pytest.approx(0.3575)
 
 
 @pytest.mark.parametrize("min_area_px", [0, 1, 2, 7, 16, 99])
@@ -256,7 +248,7 @@ def test_groups(row):
     assert counts == {
         ("area of the mask", "small"): (1, 1),  # 3 of 400 pixels; the median of SIIM-ACR is 3.3
         ("area of the mask", "large"): (2, 2),
-        ("width of the pneumothorax", "2 cm or more"): (1, 1),
+        ("width of the pneumothorax", "more than 2 cm"): (1, 1),
         ("width of the pneumothorax", "unknown"): (2, 2),
         ("view position", "PA"): (2, 1),
         ("view position", "AP"): (1, 1),

@@ -1,13 +1,11 @@
-"""Distances of outlines against MONAI's and DeepMind's, and widths of shapes that are known."""
+"""Distances of outlines against MONAI's and DeepMind's."""
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import surface_distance
 
-from ptxtf.data import phantom
 from ptxtf.evaluation import surface
 
 # Of blobs 2 i and 2 i + 1, by MONAI 1.6.1: compute_hausdorff_distance(percentile=95) and
@@ -56,34 +54,3 @@ def test_shifted_masks_are_as_far_apart_as_they_were_shifted():
 def test_an_empty_mask_has_no_distance(first, second):
     shape = np.ones((4, 4), np.uint8)
     assert all(map(math.isnan, surface.distances(shape * first, shape * second)))
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (5, 30), (30, 11), (40, 40)])
-def test_the_width_of_a_rectangle(height, width):
-    mask = np.zeros((44, 46), np.uint8)
-    mask[2 : 2 + height, 3 : 3 + width] = 1
-    assert surface.width(mask) == pytest.approx(min(height, width), abs=1)
-    assert surface.width(mask, spacing=(0.2, 0.2)) == pytest.approx(0.2 * min(height, width), abs=0.201)
-
-
-def test_the_width_of_what_touches_the_border_ends_there():
-    assert surface.width(np.ones((21, 50), np.uint8)) == pytest.approx(21, abs=1)
-
-
-def test_the_width_across_pixels_that_are_no_squares():
-    mask = np.zeros((60, 60), np.uint8)
-    mask[10:50, 20:30] = 1  # 40 x 10 pixels: 4 x 5 units
-    assert surface.width(mask, spacing=(0.1, 0.5)) == pytest.approx(4.0, abs=0.2)
-
-
-def test_the_width_of_a_disc():
-    mask = np.zeros((101, 101), np.uint8)
-    cv2.circle(mask, (50, 50), 30, 1, cv2.FILLED)
-    assert surface.width(mask) == pytest.approx(61, abs=2)
-
-
-def test_the_width_of_phantoms_is_theirs():
-    for seed in range(4):
-        drawn = phantom.draw(seed, positive=True, size=512)
-        assert surface.width(drawn.mask, spacing=drawn.spacing_mm) == pytest.approx(drawn.width_mm, abs=1.0)
-    assert surface.width(np.zeros((8, 8), np.uint8)) == 0
