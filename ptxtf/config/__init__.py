@@ -8,12 +8,21 @@
 | training | how weights follow their gradients, and the run        |
 | results  | what a trained run is used for                         |
 | fields   | (what such settings are made of, and how they are checked) |
+| module    | settings of                                            |
+|-----------|--------------------------------------------------------|
+| records   | what stands between files and batches                  |
+| network   | what the network sees, is made of, and is to learn     |
+| training  | how weights follow their gradients, and the run        |
+| results   | what a trained run is used for                         |
+| exporting | what it is exported as                                 |
+| fields    | (what such settings are made of, and how they are checked) |
 
 Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files
 or TensorFlow; messages speak of flags, as that is where most values come from. A field without a default must be given.
 One that another setting gives no effect is refused. `dataclasses.replace` makes a changed, checked copy.
 """
 
+from ptxtf.config.exporting import ExportConfig
 from ptxtf.config.fields import check_fields, check_seed, setting
 from ptxtf.config.inference import EnsembleConfig, InferenceConfig, RunsConfig
 from ptxtf.config.network import Attention, LossConfig, Mode, ModelConfig, Precision, PreprocessConfig, Upsampling
@@ -30,6 +39,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluateConfig",
     "InferenceConfig",
+    "ExportConfig",
     "InputConfig",
     "LossConfig",
     "MaskConfig",

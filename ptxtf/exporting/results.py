@@ -1,0 +1,68 @@
+"""A run -> a folder of files that need no ptxtf: what `ptxtf.export` does.
+
+    saved_model/    pictures to masks, for TensorFlow: see `ptxtf.exporting.saved_model`
+    model.onnx      an image of the network's size to its probabilities
+    model.tflite    the same
+    rule.json       what makes masks of probabilities
+    README.md       the model card, with each file's check sum
+"""
+
+import dataclasses
+
+from ptxtf import files, rundir
+from ptxtf.config import ExportConfig, MaskConfig
+from ptxtf.exporting import card, convert, folder, network, saved_model
+from ptxtf.inference import choice, masks
+
+_FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What `export` wrote: the folder, its files or folders with their sizes in bytes, and the rule inside."""
+
+    directory: files.Path
+    sizes: dict[str, int]
+    rule: masks.Rule
+
+
+def export(config: ExportConfig, mask_config: MaskConfig) -> Exported:
+    """Write a run as files that need no ptxtf, all of them or none.
+
+    Args:
+        config: the run, where to write, and what.
+        mask_config: from probabilities to masks, as `choice.complete` completes it.
+
+    Raises:
+        InputError: no finished run, a damaged rule.json or scores.json, a converter that is not installed, or an output
+            folder that holds something else.
+    """
+    convert.check_converters(config.formats)
+    settings = rundir.read_flags(config.run_dir)
+    rule = choice.complete(mask_config, config.run_dir)
+    trained = network.load(config.run_dir, as_trained=config.precision == "trained")
+    facts = card.Facts(
+        settings=settings,
+        used=card.data_lines(config.run_dir, settings),
+        chosen=choice.read(config.run_dir),
+        scores=card.read_scores(config.evaluation) if config.evaluation else None,
+        rule=rule,
+        network=trained,
+        precision=settings.network.precision if config.precision == "trained" else "float32",
+    )
+    numbers = dataclasses.asdict(rule) | {"image_size": trained.image_size}
+    entries = {*_FILES.values(), rundir.RULE, card.NAME}
+    with folder.whole(config.output_dir, entries=entries, last=card.NAME) as directory:
+        if "savedmodel" in config.formats:
+            saved_model.save(trained, rule, directory / _FILES["savedmodel"])
+        if "onnx" in config.formats:
+            convert.save_onnx(trained, directory / _FILES["onnx"], metadata={"rule": numbers})
+        if "tflite" in config.formats:
+            convert.save_tflite(trained, directory / _FILES["tflite"])
+        files.write_json(directory / rundir.RULE, numbers)
+        card.write(facts, directory)
+        sizes = {
+            name: sum(path.stat().st_size for path in files.walk(directory) if name in path.parts)
+            for name in (_FILES[kind] for kind in config.formats)
+        }
+    return Exported(files.path(config.output_dir), sizes, rule)

@@ -1,0 +1,128 @@
+"""A network and a rule -> a SavedModel with everything inside: TensorFlow runs it, and needs nothing else.
+
+| signature       | takes                                                | gives                                      |
+|-----------------|------------------------------------------------------|--------------------------------------------|
+| serving_default | pictures: string [B], PNG or JPEG files, of any sizes | score, rle, size, mask_png_bytes           |
+| raw             | raw: string [B], a byte per pixel, row by row;       | the same                                   |
+|                 | height, width: int32 [B]                             |                                            |
+| pixels          | images: uint8 [B, H, W, 1]                           | score, rle, mask, probabilities            |
+| picture         | picture: string [1], a PNG or JPEG file              | the same, of the one picture               |
+| rule            | nothing                                              | what makes masks of probabilities          |
+
+    score           float32 [B]: how sure it is that there is a pneumothorax, 0..1
+    rle             string [B]: the mask at the picture's own size as run-length text (gap length gap length …, down the
+                    columns); "-1" where there is none
+    size            int32 [B, 2]: the picture's own height and width
+    mask_png_bytes  string [B]: the mask at that size, a PNG of 0 and 255
+    mask            uint8 [B, H, W, 1] of {0, 1}
+    probabilities   float32 [B, H, W, 1], 0..1
+
+Grey levels are bright = dense. Pictures of one batch may differ in size, as what is given for each is no array; TensorFlow
+Serving's REST encodes by base64 what is called "…_bytes". Where arrays are wanted, images are of one size.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from ptxtf import files
+from ptxtf.exporting.decide import decide, run_lengths
+from ptxtf.exporting.decode import decode_picture, decode_raw
+from ptxtf.exporting.network import Infer, Network
+from ptxtf.inference.masks import Rule
+
+Answer = dict[str, tf.Tensor]
+"""What a signature gives, by name."""
+
+
+def save(network: Network, rule: Rule, directory: files.Path) -> None:
+    """Write the SavedModel.
+
+    Args:
+        network: of `network.load`.
+        rule: that masks are made by.
+        directory: to be made.
+    """
+    module = tf.Module(name="ptxtf")
+    module.network_variables = network.variables  # what a module holds is saved with it
+    tf.saved_model.save(module, str(directory), signatures=signatures(network, rule))
+
+
+def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.GenericFunction]:
+    """Return the functions that the module describes, by their signatures' names."""
+    side = network.image_size
+    infer = tf.function(
+        network.infer, input_signature=[tf.TensorSpec([None, side, side, 1], tf.uint8)], autograph=False
+    )
+
+    def pixels(images: tf.Tensor) -> Answer:
+        probabilities, presence = infer(resize(images, side))
+        probabilities = tf.image.resize(probabilities, tf.shape(images)[1:3], method="bilinear")
+        scores, masks = decide(probabilities, presence, rule)
+        return {"score": scores, "rle": run_lengths(masks), "mask": masks, "probabilities": probabilities}
+
+    def picture(picture: tf.Tensor) -> Answer:
+        return pixels(decode_picture(picture[0])[tf.newaxis])
+
+    def pictures(pictures: tf.Tensor) -> Answer:
+        return _each(pictures, decode_picture, infer, rule, side=side)
+
+    def raw(raw: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> Answer:
+        sizes = tf.stack([height, width], axis=1)
+        return _each((raw, sizes), lambda parts: decode_raw(*parts), infer, rule, side=side)
+
+    def the_rule() -> Answer:
+        return {name: tf.constant(value) for name, value in (dataclasses.asdict(rule) | {"image_size": side}).items()}
+
+    strings, lengths = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)
+    specs = {
+        "serving_default": (pictures, [strings]),
+        "raw": (raw, [strings, lengths, lengths]),
+        "pixels": (pixels, [tf.TensorSpec([None, None, None, 1], tf.uint8)]),
+        "picture": (picture, [tf.TensorSpec([1], tf.string)]),
+        "rule": (the_rule, []),
+    }
+    return {name: tf.function(call, input_signature=spec, autograph=False) for name, (call, spec) in specs.items()}
+
+
+def resize(images: tf.Tensor, side: int) -> tf.Tensor:
+    """Resize as `ptxtf.data.example.resize` does, to the same grey levels, but without XLA.
+
+    Args:
+        images: uint8 [B, H, W, 1].
+        side: height and width in pixels.
+
+    Returns:
+        uint8 [B, side, side, 1].
+    """
+    resized = tf.cond(
+        tf.reduce_all(tf.shape(images)[1:3] >= side),
+        lambda: tf.image.resize(images, (side, side), method="area"),
+        lambda: tf.image.resize(images, (side, side), method="bilinear"),
+    )
+    return tf.cast(tf.round(resized), tf.uint8)
+
+
+def _each(
+    encoded: tf.Tensor | tuple[tf.Tensor, ...], decode: Callable[..., tf.Tensor], infer: Infer, rule: Rule, *, side: int
+) -> Answer:
+    """Answer for pictures of any sizes: the network sees them together, all else is done one after another."""
+
+    def shrink(one: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = decode(one)
+        return resize(pixels[tf.newaxis], side)[0], tf.shape(pixels)[:2]
+
+    def judge(one: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        probabilities, size, *presence = (tensor[tf.newaxis] for tensor in one)
+        probabilities = tf.image.resize(probabilities, size[0], method="bilinear")
+        scores, masks = decide(probabilities, presence[0] if presence else None, rule)
+        return scores[0], run_lengths(masks)[0], tf.io.encode_png(masks[0] * 255)
+
+    images, sizes = tf.map_fn(
+        shrink, encoded, fn_output_signature=(tf.TensorSpec([side, side, 1], tf.uint8), tf.TensorSpec([2], tf.int32))
+    )
+    probabilities, presence = infer(images)
+    known = (probabilities, sizes) if presence is None else (probabilities, sizes, presence)
+    scores, texts, masks = tf.map_fn(judge, known, fn_output_signature=(tf.float32, tf.string, tf.string))
+    return {"score": scores, "rle": texts, "size": sizes, "mask_png_bytes": masks}
