@@ -22,7 +22,8 @@ ORDER = [
     {"inference"},
     {"training"},
     {"evaluation"},
-    {"train", "ensemble", "evaluate", "compare", "predict"},
+    {"exporting"},
+    {"train", "ensemble", "evaluate", "compare", "predict", "export"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ALONE = {

@@ -148,6 +148,7 @@ COMMANDS = [
     "ptxtf.evaluate",
     "ptxtf.compare",
     "ptxtf.predict",
+    "ptxtf.export",
     "tools.make_phantoms",
     "tools.make_tfrecords",
     "tools.check_tfrecords",

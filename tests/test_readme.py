@@ -22,6 +22,7 @@ CONFIGS = {
     "ptxtf.evaluate": (config.EvaluateConfig, config.MaskConfig, config.InferenceConfig),
     "ptxtf.compare": (config.CompareConfig,),
     "ptxtf.predict": (config.PredictConfig, config.MaskConfig, config.InferenceConfig),
+    "ptxtf.export": (config.ExportConfig, config.MaskConfig, config.InferenceConfig),
     "tools.benchmark": None,
 }
 TEXTS = [

@@ -1,20 +1,13 @@
 """What a user can set: one frozen dataclass per stage, checked when made; field names are the flag names.
 
-| module   | settings of                                            |
-|----------|--------------------------------------------------------|
-| records  | what stands between files and batches                  |
-| network  | what the network sees, is made of, and is to learn     |
-| inference | how trained networks are asked                      |
-| training | how weights follow their gradients, and the run        |
-| results  | what a trained run is used for                         |
-| fields   | (what such settings are made of, and how they are checked) |
-| module    | settings of                                            |
-|-----------|--------------------------------------------------------|
-| records   | what stands between files and batches                  |
-| network   | what the network sees, is made of, and is to learn     |
-| training  | how weights follow their gradients, and the run        |
-| results   | what a trained run is used for                         |
-| exporting | what it is exported as                                 |
+| module    | settings of                                                |
+|-----------|------------------------------------------------------------|
+| records   | what stands between files and batches                      |
+| network   | what the network sees, is made of, and is to learn         |
+| training  | how weights follow their gradients, and the run            |
+| inference | how trained networks are asked, and which of them together |
+| results   | what a trained run is used for                             |
+| exporting | what it is exported as                                     |
 | fields    | (what such settings are made of, and how they are checked) |
 
 Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files

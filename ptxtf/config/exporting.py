@@ -13,10 +13,13 @@ class ExportConfig:
     """A trained run as files that need no ptxtf."""
 
     run_dir: str = setting("folder that ptxtf.train wrote")
-    output_dir: str = setting("folder for saved_model/, model.onnx, model.tflite, rule.json and README.md, the model card")
+    output_dir: str = setting(
+        "folder for saved_model/, model.onnx, model.tflite, rule.json and README.md, the model card; an earlier export "
+        "in it is replaced"
+    )
     formats: tuple[str, ...] = setting(
-        "savedmodel: all from a picture's bytes to its mask, for TensorFlow; onnx (needs the extra onnx), tflite: from an "
-        "image of the network's size to its probabilities",
+        "savedmodel: from a picture's bytes to its mask, for TensorFlow; onnx (needs the extra onnx) and tflite: from "
+        "an image of the network's size to its probabilities",
         ("savedmodel",),
     )
     precision: Literal["float32", "trained"] = setting(

@@ -15,6 +15,7 @@ from ptxtf import files, rundir
 from ptxtf.config import RunConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError
+from ptxtf.exporting import saved_model
 from ptxtf.exporting.network import Network
 from ptxtf.inference import choice
 from ptxtf.inference.masks import Rule
@@ -85,32 +86,41 @@ def write(facts: Facts, directory: pathlib.Path) -> None:
 
 
 def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
-    settings, side = facts.settings, facts.network.image_size
-    names = sorted(path.name for path in directory.iterdir())
     yield "# A network that finds and outlines a pneumothorax on chest radiographs"
-    yield from ("", "*Research software, no medical device. Do not use it to decide about a patient.*", "", "## What it is", "")
-    weights = sum(int(tf.size(variable)) for variable in facts.network.variables)
-    by = "patches of {0} x {0} pixels that are stitched".format(settings.preprocessing.patch_size)
-    yield f"- {settings.network.decoder} over {settings.network.backbone}, {weights:,} weights, computed in {facts.precision}"
-    yield f"- it sees {side} x {side} pixels, {'whole' if settings.preprocessing.mode == 'whole' else 'as ' + by}"
-    clahe = "x".join(map(str, settings.preprocessing.tile_grid)) + f" tiles, clip limit {settings.preprocessing.clip_limit}"
-    yield f"- contrast is equalised first (CLAHE, {clahe})" if settings.preprocessing.clahe else "- contrast is left as it is"
-    yield f"- masks: {facts.rule}; `rule.json` holds the numbers"
-    yield f"- made by ptxtf {ptxtf.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    yield from ("", "## Data and scores", "", *(f"- {line}" for line in facts.used))
-    if facts.chosen:
-        yield f"- the run's own rule: {facts.chosen} (mean Dice of {facts.chosen.images} images, empty-empty = 1)"
-    yield from (f"- {line}" for line in (_score_lines(facts.scores) if facts.scores else ["no evaluation was given"]))
-    yield from ("", *_LIMITS.strip().splitlines(), "", "## How to call it", "")
-    for name, text in _CALLS.items():
-        if name in names:
-            yield from text.strip().replace("SIDE", str(side)).splitlines()
-            yield ""
-    yield from ("## How it was trained", "", "```", *_setting_lines(settings), "```", "", "## Files", "")
-    yield from ("| file | bytes | sha256 |", "|---|---|---|")
+    yield from ("", "*Research software, no medical device. Do not use it to decide about a patient.*")
+    yield from ("", "## What it is", "", *(f"- {line}" for line in _network_lines(facts)))
+    yield from ("", "## Data and scores", "", *(f"- {line}" for line in _data_and_score_lines(facts)))
+    yield from ("", *_LIMITS.splitlines(), "", "## How to call it", "")
+    signatures = (saved_model.__doc__ or "").partition("\n\n")[2]
+    for name, call in _CALLS.items():
+        if (directory / name).exists():
+            text = call.replace("SIDE", str(facts.network.image_size)).replace("SIGNATURES", signatures)
+            yield from (*text.splitlines(), "")
+    yield from ("## How it was trained", "", "```", *_setting_lines(facts.settings), "```")
+    yield from ("", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|")
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         content = path.read_bytes()
         yield f"| {path.relative_to(directory)} | {len(content)} | {hashlib.sha256(content).hexdigest()} |"
+
+
+def _network_lines(facts: Facts) -> Iterator[str]:
+    model, prepared, side = facts.settings.network, facts.settings.preprocessing, facts.network.image_size
+    weights = sum(int(tf.size(variable)) for variable in facts.network.variables)
+    yield f"{model.decoder} over {model.backbone}, {weights:,} weights, computed in {facts.precision}"
+    patches = f"in patches of {prepared.patch_size} x {prepared.patch_size}, which are stitched"
+    yield f"it sees {side} x {side} pixels, {'whole' if prepared.mode == 'whole' else patches}"
+    if prepared.clahe:
+        rows, columns = prepared.tile_grid
+        yield f"contrast is equalised first (CLAHE, {rows}x{columns} tiles, clip limit {prepared.clip_limit})"
+    yield f"masks: {facts.rule}; `rule.json` holds the numbers"
+    yield f"made by ptxtf {ptxtf.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+
+def _data_and_score_lines(facts: Facts) -> Iterator[str]:
+    yield from facts.used
+    if facts.chosen:
+        yield f"the run's own rule: {facts.chosen} (mean over {facts.chosen.images} images, empty-empty = 1)"
+    yield from _score_lines(facts.scores) if facts.scores else ["no evaluation was given"]
 
 
 def _score_lines(scores: dict[str, Any]) -> Iterator[str]:
@@ -135,34 +145,20 @@ def _setting_lines(settings: RunConfig) -> Iterator[str]:
         yield f"{name}={pathlib.PurePath(value).name}" if is_set and name == "--weights" else line
 
 
-_LIMITS = """
-## Limits
+_LIMITS = """## Limits
 
-- It has learnt from what is named above, and is untested elsewhere: other hospitals, devices, projections, children.
-- Grey levels have to be bright = dense, as a viewing station shows a radiograph: of a DICOM file apply rescale, window and
-  inversion first. A picture file does not say it.
-- Images that are not square are stretched; small pneumothoraces may vanish as an image shrinks, and below a smallest area
-  they are left out.
+- It has learnt from what is named above and is untested elsewhere: other hospitals, devices, projections, children.
+- Grey levels have to be bright = dense, as a viewing station shows a radiograph. A picture does not say how that is:
+  of a DICOM file apply rescale, window and inversion before.
+- Images that are not square are stretched. A small pneumothorax may vanish as an image shrinks, or fall below the
+  rule's smallest area.
 - The score ranks images; it is no calibrated probability.
 """
 
 _CALLS = {
-    "saved_model": """
-Everything is inside `saved_model`: decoding, resizing, equalising, the network, masks and run-length text.
+    "saved_model": """Everything is inside `saved_model`: decoding, resizing, equalising, network, masks and text.
 
-| signature | takes | gives |
-|---|---|---|
-| `serving_default` | `pictures`: string [B], PNG or JPEG files of any sizes, 8 or 16 bits, grey or colour | `score`, `rle`, `size`, `mask_png_bytes` |
-| `raw` | `raw`: string [B], a byte per pixel, row by row; `height`, `width`: int32 [B] | the same |
-| `pixels` | `images`: uint8 [B, H, W, 1] | `score`, `rle`, `mask`, `probabilities` |
-| `picture` | `picture`: string [1], one PNG or JPEG file | the same |
-| `rule` | nothing | the numbers of `rule.json` |
-
-`score`: float32 [B]; `rle`: string [B], pairs (gap, length) down the columns, `-1` without a pneumothorax; `size`: int32
-[B, 2], height and width; `mask_png_bytes`: string [B], PNGs of 0 and 255; `mask`: uint8 [B, H, W, 1] of {0, 1};
-`probabilities`: float32 [B, H, W, 1]. All but the network's own view is at the pictures' own size. What is no picture is
-an InvalidArgumentError for the whole batch.
-
+SIGNATURES
 ```python
 import tensorflow as tf
 
@@ -171,7 +167,7 @@ found = find(pictures=tf.stack([tf.io.read_file("film.png")]))
 print(found["score"].numpy(), found["rle"].numpy())
 ```
 
-TensorFlow Serving (nothing in it needs XLA):
+TensorFlow Serving has nothing to compile by XLA here; its REST encodes what is called "…_bytes" by base64:
 
 ```sh
 docker run -p 8501:8501 -e MODEL_NAME=ptxtf -v "$PWD/saved_model:/models/ptxtf/1" tensorflow/serving
@@ -179,9 +175,9 @@ docker run -p 8501:8501 -e MODEL_NAME=ptxtf -v "$PWD/saved_model:/models/ptxtf/1
   curl -d @- http://localhost:8501/v1/models/ptxtf:predict
 ```
 """,
-    "model.onnx": """
-`model.onnx` takes `images`, uint8 [B, SIDE, SIDE, 1], and gives `probabilities`, float32 of that shape; its equalising is
-inside. Files, sizes and masks are the caller's: shrink by area averaging, enlarge bilinearly, then go by `rule.json`.
+    "model.onnx": """`model.onnx` takes `images`, uint8 [B, SIDE, SIDE, 1], and gives `probabilities`, float32 of that
+shape; equalising is inside. Files, sizes and masks are the caller's: shrink by area averaging, enlarge bilinearly, and
+go by `rule.json`.
 
 ```python
 import numpy as np
@@ -191,8 +187,7 @@ session = onnxruntime.InferenceSession("model.onnx")
 (probabilities,) = session.run(["probabilities"], {"images": np.zeros((1, SIDE, SIDE, 1), np.uint8)})
 ```
 """,
-    "model.tflite": """
-`model.tflite` does the same for one image, uint8 [1, SIDE, SIDE, 1], by built-in operations only.
+    "model.tflite": """`model.tflite` does so for one image, uint8 [1, SIDE, SIDE, 1], by built-in operations alone.
 
 ```python
 import numpy as np

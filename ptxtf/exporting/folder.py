@@ -18,7 +18,7 @@ def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[
     names alone, as on gs://, they come one after another.
 
     Args:
-        name: the folder. It may be there if it is empty, or holds `last` and nothing but `entries`: it is then replaced.
+        name: the folder. One that is empty, or holds `last` and nothing but `entries`, is replaced.
         entries: what may be in it.
         last: the file that comes last where files come one by one.
 
@@ -57,7 +57,9 @@ def _check(target: files.Path, entries: Collection[str], last: str) -> None:
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
     if found and (last not in found or not found <= set(entries)):
         other = min(found - set(entries), default=f"no {last}")
-        raise InputError(f"{target}: expected a folder that is new, empty, or an earlier export. Received: {other} in it")
+        raise InputError(
+            f"{target}: expected a folder that is new, empty, or an earlier export. Received: {other} in it"
+        )
 
 
 def _copy(source: pathlib.Path, target: files.Remote, last: str) -> None:

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from ptxtf import files, preprocess, rundir
-from ptxtf.config import PreprocessConfig, RunConfig
+from ptxtf.config import PreprocessConfig
 from ptxtf.exporting.equalise import equalise
 from ptxtf.models.rebuild import rebuild
 from ptxtf.models.weights import load_model
@@ -52,9 +52,7 @@ def load(run_dir: files.Name, *, as_trained: bool = False) -> Network:
         image_size=settings.inputs.image_size,
         variables=tuple(variable.value for variable in model.variables),
         infer=_infer(model, settings.preprocessing, preprocess.equalise(settings.preprocessing)),
-        infer_plainly=_infer(
-            model, settings.preprocessing, lambda images: equalise(images, settings.preprocessing)
-        ),
+        infer_plainly=_infer(model, settings.preprocessing, lambda images: equalise(images, settings.preprocessing)),
     )
 
 

@@ -1,13 +1,14 @@
 """A run -> a folder of files that need no ptxtf: what `ptxtf.export` does.
 
-    saved_model/    pictures to masks, for TensorFlow: see `ptxtf.exporting.saved_model`
-    model.onnx      an image of the network's size to its probabilities
-    model.tflite    the same
-    rule.json       what makes masks of probabilities
-    README.md       the model card, with each file's check sum
+saved_model/    pictures to masks, for TensorFlow: see `ptxtf.exporting.saved_model`
+model.onnx      an image of the network's size to its probabilities
+model.tflite    the same
+rule.json       what makes masks of probabilities
+README.md       the model card, with each file's check sum
 """
 
 import dataclasses
+import pathlib
 
 from ptxtf import files, rundir
 from ptxtf.config import ExportConfig, MaskConfig
@@ -50,7 +51,7 @@ def export(config: ExportConfig, mask_config: MaskConfig) -> Exported:
         network=trained,
         precision=settings.network.precision if config.precision == "trained" else "float32",
     )
-    numbers = dataclasses.asdict(rule) | {"image_size": trained.image_size}
+    numbers = saved_model.numbers(trained, rule)
     entries = {*_FILES.values(), rundir.RULE, card.NAME}
     with folder.whole(config.output_dir, entries=entries, last=card.NAME) as directory:
         if "savedmodel" in config.formats:
@@ -61,8 +62,10 @@ def export(config: ExportConfig, mask_config: MaskConfig) -> Exported:
             convert.save_tflite(trained, directory / _FILES["tflite"])
         files.write_json(directory / rundir.RULE, numbers)
         card.write(facts, directory)
-        sizes = {
-            name: sum(path.stat().st_size for path in files.walk(directory) if name in path.parts)
-            for name in (_FILES[kind] for kind in config.formats)
-        }
+        names = [_FILES[kind] for kind in config.formats]
+        sizes = {name: _size(directory / name) for name in names}
     return Exported(files.path(config.output_dir), sizes, rule)
+
+
+def _size(path: pathlib.Path) -> int:
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

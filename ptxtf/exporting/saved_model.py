@@ -1,24 +1,27 @@
 """A network and a rule -> a SavedModel with everything inside: TensorFlow runs it, and needs nothing else.
 
-| signature       | takes                                                | gives                                      |
-|-----------------|------------------------------------------------------|--------------------------------------------|
-| serving_default | pictures: string [B], PNG or JPEG files, of any sizes | score, rle, size, mask_png_bytes           |
-| raw             | raw: string [B], a byte per pixel, row by row;       | the same                                   |
-|                 | height, width: int32 [B]                             |                                            |
-| pixels          | images: uint8 [B, H, W, 1]                           | score, rle, mask, probabilities            |
-| picture         | picture: string [1], a PNG or JPEG file              | the same, of the one picture               |
-| rule            | nothing                                              | what makes masks of probabilities          |
+| signature         | takes                                                  | gives                             |
+|-------------------|--------------------------------------------------------|-----------------------------------|
+| `serving_default` | `pictures`: PNG or JPEG files, 8 or 16 bits            | score, rle, size, mask_png_bytes  |
+| `raw`             | `raw`: a byte per pixel, row by row; `height`, `width` | the same                          |
+| `pixels`          | `images`: arrays of one size                           | score, rle, mask, probabilities   |
+| `picture`         | `picture`: one PNG or JPEG file                        | the same                          |
+| `rule`            | nothing                                                | what makes masks of probabilities |
+
+    pictures, raw   string [B], of any sizes; grey levels are bright = dense
+    height, width   int32 [B], in pixels
+    images          uint8 [B, H, W, 1]
+    picture         string [1]
 
     score           float32 [B]: how sure it is that there is a pneumothorax, 0..1
-    rle             string [B]: the mask at the picture's own size as run-length text (gap length gap length …, down the
-                    columns); "-1" where there is none
-    size            int32 [B, 2]: the picture's own height and width
-    mask_png_bytes  string [B]: the mask at that size, a PNG of 0 and 255
+    rle             string [B]: the mask as SIIM's run-length text, pairs (gap, length) down the columns; "-1": no mask
+    size            int32 [B, 2]: height and width
+    mask_png_bytes  string [B]: the mask, a PNG of 0 and 255
     mask            uint8 [B, H, W, 1] of {0, 1}
     probabilities   float32 [B, H, W, 1], 0..1
 
-Grey levels are bright = dense. Pictures of one batch may differ in size, as what is given for each is no array; TensorFlow
-Serving's REST encodes by base64 what is called "…_bytes". Where arrays are wanted, images are of one size.
+All that comes out is at each picture's own size. So arrays are given where there is one size; of several sizes, files
+and text. What is no picture is an InvalidArgumentError, for the whole batch.
 """
 
 import dataclasses
@@ -73,7 +76,7 @@ def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.
         return _each((raw, sizes), lambda parts: decode_raw(*parts), infer, rule, side=side)
 
     def the_rule() -> Answer:
-        return {name: tf.constant(value) for name, value in (dataclasses.asdict(rule) | {"image_size": side}).items()}
+        return {name: tf.constant(value) for name, value in numbers(network, rule).items()}
 
     strings, lengths = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)
     specs = {
@@ -84,6 +87,11 @@ def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.
         "rule": (the_rule, []),
     }
     return {name: tf.function(call, input_signature=spec, autograph=False) for name, (call, spec) in specs.items()}
+
+
+def numbers(network: Network, rule: Rule) -> dict[str, float | int | str]:
+    """Return what makes masks of probabilities, and the side S that the network sees, by name."""
+    return dataclasses.asdict(rule) | {"image_size": network.image_size}
 
 
 def resize(images: tf.Tensor, side: int) -> tf.Tensor:

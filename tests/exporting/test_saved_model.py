@@ -1,5 +1,6 @@
 """The SavedModel against Python: by plain TensorFlow, by a session as servers run it, without ptxtf."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -31,19 +32,23 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, write_a_run):
-    """Return a function that gives a run and its SavedModel, by its name among `RUNS`."""
-    known = {}
+def exported(tmp_path_factory, write_a_run, python):
+    """Return a function that gives one of `RUNS` as a SavedModel's folder, and as Python applies it."""
 
+    @functools.cache
     def get(name):
-        if name not in known:
-            folder = tmp_path_factory.mktemp("exported")
-            run = write_a_run(folder / "run", **RUNS[name])
-            saved_model.save(network.load(run), choice.complete(MaskConfig(), run), folder / "saved_model")
-            known[name] = run, folder / "saved_model"
-        return known[name]
+        folder = tmp_path_factory.mktemp("exported")
+        run = write_a_run(folder / "run", **RUNS[name])
+        saved_model.save(network.load(run), choice.complete(MaskConfig(), run), folder / "saved_model")
+        return folder / "saved_model", python(run)
 
     return get
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    """Return a function that gives the signatures of one of `RUNS`, loaded by plain TensorFlow."""
+    return functools.cache(lambda name: tf.saved_model.load(str(exported(name)[0])).signatures)
 
 
 def film(rng, shape):
@@ -70,15 +75,14 @@ def unpack(png):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_arrays_of_any_size(exported, python, rng, name):
-    run, folder = exported(name)
-    call, expected, found = tf.saved_model.load(str(folder)).signatures["pixels"], python(run), 0
+def test_arrays_of_any_size(exported, signatures, rng, name):
+    call, (_, python), found = signatures(name)["pixels"], exported(name), 0
     for shape in SHAPES:
         batch = np.stack([film(rng, shape), film(rng, shape), np.zeros(shape, np.uint8)])
         answer = {key: value.numpy() for key, value in call(images=tf.constant(batch[..., np.newaxis])).items()}
         found += answer["mask"].sum()
         for index, image in enumerate(batch):
-            expected.check(
+            python.check(
                 image, score=answer["score"][index], text=answer["rle"][index], mask=answer["mask"][index, ..., 0],
                 probabilities=answer["probabilities"][index, ..., 0],
             )  # fmt: skip
@@ -86,46 +90,46 @@ def test_arrays_of_any_size(exported, python, rng, name):
 
 
 @pytest.mark.parametrize("name", ["whole", "patches"])
-def test_pictures_of_several_sizes_in_one_batch(exported, python, rng, tmp_path, name):
-    run, folder = exported(name)
-    expected, signatures = python(run), tf.saved_model.load(str(folder)).signatures
+def test_pictures_of_several_sizes_in_one_batch(exported, signatures, rng, tmp_path, name):
+    (_, python), calls = exported(name), signatures(name)
     encoded, pixels = pictures(rng, tmp_path)
     heights, widths = zip(*[image.shape for image in pixels], strict=True)
     answers = (
-        signatures["serving_default"](pictures=tf.constant(encoded)),
-        signatures["raw"](
-            raw=tf.constant([image.tobytes() for image in pixels]), height=tf.constant(heights), width=tf.constant(widths)
+        calls["serving_default"](pictures=tf.constant(encoded)),
+        calls["raw"](
+            raw=tf.constant([image.tobytes() for image in pixels]),
+            height=tf.constant(heights),
+            width=tf.constant(widths),
         ),
     )
     for answer in answers:
         assert answer["size"].numpy().tolist() == [list(image.shape) for image in pixels]
         for index, image in enumerate(pixels):
-            expected.check(
+            python.check(
                 image, score=answer["score"][index], text=answer["rle"][index].numpy(),
                 mask=unpack(answer["mask_png_bytes"][index].numpy()),
             )  # fmt: skip
-    one = signatures["picture"](picture=tf.constant(encoded[:1]))
-    expected.check(
+    one = calls["picture"](picture=tf.constant(encoded[:1]))
+    python.check(
         pixels[0], score=one["score"][0], text=one["rle"][0].numpy(), mask=one["mask"][0, ..., 0],
         probabilities=one["probabilities"][0, ..., 0],
     )  # fmt: skip
 
 
-def test_the_rule_can_be_read(exported):
-    numbers = tf.saved_model.load(str(exported("whole")[1])).signatures["rule"]()
+def test_the_rule_can_be_read(signatures):
+    numbers = signatures("whole")["rule"]()
     assert {name: value.numpy() for name, value in numbers.items()} == {
         "threshold": 0.5, "top_threshold": 0.75, "min_area_px": 30, "origin": b"chosen on val", "image_size": 64,
     }  # fmt: skip
 
 
-def test_something_else_than_a_picture_is_said_to_be_none(exported):
-    call = tf.saved_model.load(str(exported("whole")[1])).signatures["serving_default"]
+def test_something_else_than_a_picture_is_said_to_be_none(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected a PNG or JPEG picture"):
-        call(pictures=tf.constant([b"garbage"]))
+        signatures("whole")["serving_default"](pictures=tf.constant([b"garbage"]))
 
 
-def test_a_session_runs_it_as_servers_do(exported, python, rng, tmp_path):
-    run, folder = exported("patches")
+def test_a_session_runs_it_as_servers_do(exported, rng, tmp_path):
+    folder, python = exported("patches")
     encoded, pixels = pictures(rng, tmp_path)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
@@ -134,7 +138,7 @@ def test_a_session_runs_it_as_servers_do(exported, python, rng, tmp_path):
         tensors = {name: info.name for name, info in signature.outputs.items()}
         answer = session.run(tensors, {signature.inputs["pictures"].name: np.array(encoded, object)})
     for index, image in enumerate(pixels):
-        python(run).check(
+        python.check(
             image, score=answer["score"][index], text=answer["rle"][index],
             mask=unpack(answer["mask_png_bytes"][index]),
         )  # fmt: skip
@@ -142,12 +146,14 @@ def test_a_session_runs_it_as_servers_do(exported, python, rng, tmp_path):
 
 def test_nothing_in_it_has_to_be_compiled_or_is_for_one_device(exported):
     """TensorFlow Serving compiles nothing on a CPU unless --xla_cpu_compilation_enabled says so."""
-    saved = saved_model_pb2.SavedModel.FromString((exported("whole")[1] / "saved_model.pb").read_bytes())
+    saved = saved_model_pb2.SavedModel.FromString((exported("whole")[0] / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
     functions = graph.library.function
     assert len(functions) > 10
     assert not [one.signature.name for one in functions if one.attr["_XlaMustCompile"].b]
-    of_the_network = [one for one in functions if "traced_save" not in one.signature.name and "restore" not in one.signature.name]
+    of_the_network = [
+        one for one in functions if "traced_save" not in one.signature.name and "restore" not in one.signature.name
+    ]
     nodes = [node for function in of_the_network for node in function.node_def]
     assert {node.device for node in nodes} == {""}
     assert not [node.op for node in nodes if node.op.startswith(("_", "Xla", "PyFunc", "EagerPyFunc"))]
@@ -161,12 +167,13 @@ import tensorflow as tf
 folder, picture, answer = sys.argv[1:]
 find = tf.saved_model.load(folder).signatures["picture"]
 found = find(picture=tf.stack([tf.io.read_file(picture)]))
-np.savez(answer, **{name: value.numpy().astype("S") if value.dtype == tf.string else value for name, value in found.items()})
+found["rle"] = found["rle"].numpy().astype("S")
+np.savez(answer, **found)
 """
 
 
-def test_a_fresh_interpreter_needs_nothing_but_tensorflow(exported, python, rng, tmp_path):
-    run, folder = exported("whole")
+def test_a_fresh_interpreter_needs_nothing_but_tensorflow(exported, rng, tmp_path):
+    folder, python = exported("whole")
     image = film(rng, (90, 140))
     cv2.imwrite(str(tmp_path / "film.png"), image)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -174,7 +181,7 @@ def test_a_fresh_interpreter_needs_nothing_but_tensorflow(exported, python, rng,
     subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True)
     with np.load(tmp_path / "a.npz") as answer:
         assert answer["mask"].any()
-        python(run).check(
+        python.check(
             image, score=answer["score"][0], text=answer["rle"][0], mask=answer["mask"][0, ..., 0],
             probabilities=answer["probabilities"][0, ..., 0],
         )  # fmt: skip
@@ -199,7 +206,10 @@ def test_what_the_network_says_of_presence_goes_through():
     answer = signatures["raw"](tf.constant([half.tobytes()]), tf.constant([8]), tf.constant([8]))
     assert (answer["score"].numpy().tolist(), answer["rle"].numpy().tolist()) == ([0.5], [b"0 32"])
     answer = signatures["pixels"](tf.constant(half[np.newaxis, ..., np.newaxis]))
-    assert (answer["score"].numpy().tolist(), rle.decode(answer["rle"].numpy()[0].decode(), (8, 8)).sum()) == ([0.5], 32)
+    assert (answer["score"].numpy().tolist(), rle.decode(answer["rle"].numpy()[0].decode(), (8, 8)).sum()) == (
+        [0.5],
+        32,
+    )
 
 
 def test_half_precision_is_computed_in_float32_unless_asked(write_a_run, tmp_path, rng):
