@@ -58,6 +58,14 @@ def test_by_hand():
     assert texts == ["1 3"]
 
 
+def test_as_many_pixels_as_the_smallest_area_are_enough():
+    probabilities = np.full((2, 4, 10), 0.4, np.float32)
+    probabilities[0].flat[:25], probabilities[1].flat[:24] = 0.9, 0.9
+    scores, found, _ = in_graph(RULES[2], probabilities)
+    assert found.sum(axis=(1, 2)).tolist() == [40, 0]
+    np.testing.assert_array_equal(scores, np.array([0.9, 0.4], np.float32))
+
+
 def test_what_the_network_says_of_presence_is_the_score_and_may_close_the_gate():
     rule = types.SimpleNamespace(threshold=0.5, top_threshold=0.5, min_area_px=0, gate=0.4)
     presence = tf.constant([0.39, 0.4, 0.9])
