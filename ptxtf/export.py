@@ -10,14 +10,14 @@ card, which says how each is called. An earlier export there is replaced. Resear
 """
 
 from ptxtf import flags
-from ptxtf.config import ExportConfig, MaskConfig
+from ptxtf.config import ExportConfig, InferenceConfig, MaskConfig
 
 
-def main(config: ExportConfig, mask_config: MaskConfig) -> None:
+def main(config: ExportConfig, mask_config: MaskConfig, asked: InferenceConfig) -> None:
     """Export and say what was written."""
     from ptxtf.exporting.results import export
 
-    done = export(config, mask_config)
+    done = export(config, mask_config, asked)
     for name, size in done.sizes.items():
         print(f"{name}: {size / 2**20:.1f} MiB")
     print(f"masks by {done.rule}")
@@ -25,4 +25,4 @@ def main(config: ExportConfig, mask_config: MaskConfig) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, ExportConfig, MaskConfig)
+    flags.run(main, ExportConfig, MaskConfig, InferenceConfig)

@@ -12,7 +12,7 @@ FORMATS = ("savedmodel", "onnx", "tflite")
 class ExportConfig:
     """A trained run as files that need no ptxtf."""
 
-    run_dir: str = setting("folder that ptxtf.train wrote")
+    run_dir: str = setting("folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean")
     output_dir: str = setting(
         "folder for saved_model/, model.onnx, model.tflite, rule.json and README.md, the model card; an earlier export "
         "in it is replaced"

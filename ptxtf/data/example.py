@@ -86,12 +86,13 @@ def names(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return features["image_id"], features["patient"]
 
 
-def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
+def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int], *, xla: bool = True) -> tf.Tensor:
     """Resize as every radiograph is resized: area averaging where both sides shrink, else bilinear.
 
     Args:
         images: uint8 [B, H, W, 1].
         size: height and width in pixels.
+        xla: halve by a function that XLA compiles, which gives the same in a third of the time.
 
     Returns:
         uint8 [B, *size, 1], rounded to the nearest grey level.
@@ -102,13 +103,9 @@ def resize(images: tf.Tensor, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     def interpolate(method: str) -> tf.Tensor:
         return tf.cast(tf.round(tf.image.resize(images, size, method=method)), tf.uint8)
 
-    return tf.case(
-        [
-            (tf.reduce_all(original == 2 * size), lambda: _halve(images)),
-            (tf.reduce_all(original >= size), lambda: interpolate("area")),
-        ],
-        default=lambda: interpolate("bilinear"),
-    )
+    ways = [(tf.reduce_all(original == 2 * size), lambda: _halve(images))] if xla else []
+    ways.append((tf.reduce_all(original >= size), lambda: interpolate("area")))
+    return tf.case(ways, default=lambda: interpolate("bilinear"))
 
 
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=True)

@@ -16,9 +16,11 @@ from ptxtf.config import RunConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError
 from ptxtf.exporting import saved_model
-from ptxtf.exporting.network import Network
-from ptxtf.inference import choice
+from ptxtf.exporting.portable import Portable
+from ptxtf.inference import choice, members
 from ptxtf.inference.masks import Rule
+from ptxtf.inference.members import Member, Members
+from ptxtf.inference.network import Network
 
 NAME = "README.md"
 
@@ -28,22 +30,29 @@ class Facts:
     """What a model card tells.
 
     Attributes:
-        settings: of the run.
+        members: the networks, and how they are asked.
         used: how many images it learnt from, and was chosen by: lines.
         chosen: its rule.json; None where it has none.
         scores: what scores.json of an evaluation holds; None without one.
         rule: that the export makes masks by.
         network: that is exported.
-        precision: that it computes in.
+        in_float32: whether it computes in float32; else as it was trained.
     """
 
-    settings: RunConfig
+    members: Members
     used: tuple[str, ...]
     chosen: choice.Choice | None
     scores: dict[str, Any] | None
     rule: Rule
-    network: Network
-    precision: str
+    network: Portable
+    in_float32: bool
+
+    @property
+    def runs(self) -> dict[str, RunConfig]:
+        """The settings of each run, by its folder's name."""
+        found = self.members
+        runs = [member.run_dir for member in (*found.networks, *([found.gate] if found.gate else []))]
+        return {run.resolve().name: rundir.read_flags(run) for run in dict.fromkeys(runs)}
 
 
 def read_scores(directory: files.Name) -> dict[str, Any]:
@@ -61,18 +70,19 @@ def read_scores(directory: files.Name) -> dict[str, Any]:
     return scores
 
 
-def data_lines(run_dir: files.Name, settings: RunConfig) -> tuple[str, ...]:
-    """Return what the run learnt from: counts of images and patients, and what its records, where they are, say."""
-    used = rundir.read_trained_on(files.path(run_dir)) or []
+def data_lines(run_dir: files.Name) -> tuple[str, ...]:
+    """Return what the runs learnt from: counts of images and patients, and what their records, where they are, say."""
+    used = members.trained_on(run_dir) or []
     lines = []
     for kind, purpose in (("train", "learnt from"), ("val", "chosen by: epoch, threshold, smallest area")):
         images = [image for image in used if image.used == kind]
         patients = {image.patient for image in images} - {""}
         known = f" of {len(patients)} patients" if patients else ""
         lines += [f"{purpose}: {len(images)} images{known}"] if images else []
+    inputs = rundir.read_flags(members.find(run_dir).networks[0].run_dir).inputs
     try:
-        manifest = shards.read_manifest(settings.inputs.records_dir)
-        for split in filter(None, (settings.inputs.train_split, settings.inputs.val_split)):
+        manifest = shards.read_manifest(inputs.records_dir)
+        for split in filter(None, (inputs.train_split, inputs.val_split)):
             positives = sum(shard.positives for shard in manifest.shards(split))
             lines.append(f"records, {split}: {manifest.images(split)} images, {positives} with a pneumothorax")
     except InputError:  # they may have gone
@@ -96,7 +106,9 @@ def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
         if (directory / name).exists():
             text = call.replace("SIDE", str(facts.network.image_size)).replace("SIGNATURES", signatures)
             yield from (*text.splitlines(), "")
-    yield from ("## How it was trained", "", "```", *_setting_lines(facts.settings), "```")
+    yield "## How it was trained"
+    for name, settings in facts.runs.items():
+        yield from ("", f"{name}:", "", "```", *_setting_lines(settings), "```")
     yield from ("", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|")
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -104,16 +116,38 @@ def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
 
 
 def _network_lines(facts: Facts) -> Iterator[str]:
-    model, prepared, side = facts.settings.network, facts.settings.preprocessing, facts.network.image_size
     weights = sum(int(tf.size(variable)) for variable in facts.network.variables)
-    yield f"{model.decoder} over {model.backbone}, {weights:,} weights, computed in {facts.precision}"
-    patches = f"in patches of {prepared.patch_size} x {prepared.patch_size}, which are stitched"
-    yield f"it sees {side} x {side} pixels, {'whole' if prepared.mode == 'whole' else patches}"
-    if prepared.clahe:
-        rows, columns = prepared.tile_grid
-        yield f"contrast is equalised first (CLAHE, {rows}x{columns} tiles, clip limit {prepared.clip_limit})"
+    precision = "float32" if facts.in_float32 else "the precision of training"
+    yield f"{weights:,} weights, computed in {precision}; it sees {_square(facts.network.image_size)} pixels"
+    for member, network in zip(facts.members.networks, facts.network.networks, strict=True):
+        share = f", {member.weight:.0%} of the mean" if len(facts.members.networks) > 1 else ""
+        yield f"{_one_line(member, network)}{share}"
+    if facts.members.gate and facts.network.gate:
+        yield f"presence: {_one_line(facts.members.gate, facts.network.gate)}"
     yield f"masks: {facts.rule}; `rule.json` holds the numbers"
     yield f"made by ptxtf {ptxtf.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+
+def _one_line(member: Member, network: Network) -> str:
+    """Return what one network is, and how it is asked."""
+    model = rundir.read_flags(member.run_dir).network
+    parts = [f"{model.decoder} over {model.backbone}", "whole images"]
+    if network.tiles:
+        parts[1] = f"tiles of {_square(network.tiles.size)} pixels every {network.tiles.stride}, which are stitched"
+    if member.epoch is not None:
+        parts.append(f"after epoch {member.epoch}")
+    if network.config.clahe:
+        rows, columns = network.config.tile_grid
+        parts.append(
+            f"contrast equalised first (CLAHE, {rows}x{columns} tiles, clip limit {network.config.clip_limit})"
+        )
+    if len(network.views) > 1:
+        parts.append(f"the mean of {len(network.views)} views")
+    return ", ".join(parts)
+
+
+def _square(side: int) -> str:
+    return f"{side} x {side}"
 
 
 def _data_and_score_lines(facts: Facts) -> Iterator[str]:

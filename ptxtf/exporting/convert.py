@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ptxtf import files
 from ptxtf.errors import InputError
-from ptxtf.exporting.network import Network
+from ptxtf.exporting.portable import Portable
 
 _OPSET = 18
 """Of ONNX: of December 2022, and the last that tf2onnx 1.16 writes."""
@@ -29,11 +29,11 @@ def check_converters(formats: Sequence[str]) -> None:
         )
 
 
-def save_onnx(network: Network, path: files.Path, *, metadata: dict[str, Any]) -> None:
+def save_onnx(network: Portable, path: files.Path, *, metadata: dict[str, Any]) -> None:
     """Write an ONNX file.
 
     Args:
-        network: of `network.load`.
+        network: of `portable.load`.
         path: to be written.
         metadata: what the file says of itself, by name.
     """
@@ -49,7 +49,7 @@ def save_onnx(network: Network, path: files.Path, *, metadata: dict[str, Any]) -
     path.write_bytes(proto.SerializeToString())
 
 
-def save_tflite(network: Network, path: files.Path) -> None:
+def save_tflite(network: Portable, path: files.Path) -> None:
     """Write a TFLite file, of built-in operations only, with the signature `serving_default`."""
     module = tf.Module()
     module.network_variables = network.variables
@@ -57,7 +57,7 @@ def save_tflite(network: Network, path: files.Path) -> None:
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
 
 
-def _function(network: Network, *, batch: int | None) -> tf.types.experimental.GenericFunction:
+def _function(network: Portable, *, batch: int | None) -> tf.types.experimental.GenericFunction:
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities, presence = network.infer_plainly(images)
         found = {"probabilities": probabilities, "presence": presence}

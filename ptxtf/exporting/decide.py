@@ -1,6 +1,6 @@
 """Probabilities -> score, mask and run-length text, inside a graph.
 
-What `ptxtf.inference.masks.decide`, `ptxtf.evaluation.rows.presence` and `ptxtf.data.rle.encode` do outside of one.
+What `ptxtf.inference.masks.decide`, `ptxtf.inference.masks.presence` and `ptxtf.data.rle.encode` do outside of one.
 """
 
 from typing import NamedTuple
@@ -25,18 +25,18 @@ def decide(probabilities: tf.Tensor, presence: tf.Tensor | None, rule: Rule) -> 
 
     Args:
         probabilities: float32 [B, H, W, 1], at the images' own size.
-        presence: float32 [B], what the network itself says of each image; None where it says nothing: then the score is
-            the highest threshold at which the mask has the rule's smallest area.
+        presence: float32 [B], what the networks themselves say of each image; None where they say nothing. Only a rule
+            with a gate goes by it; else the score is the highest threshold at which the mask has the smallest area.
         rule: thresholds, smallest area and, where it has one, gate: the presence below which an image has no mask.
     """
     flat = tf.reshape(probabilities, [tf.shape(probabilities)[0], tf.reduce_prod(tf.shape(probabilities)[1:])])
     has_mask = tf.math.count_nonzero(flat >= rule.top_threshold, axis=1) >= rule.min_area_px
-    if presence is None:
+    if presence is None or not rule.gate:
         rank = tf.clip_by_value(rule.min_area_px, 1, tf.shape(flat)[1])
         scores = tf.math.top_k(flat, rank).values[:, -1]
     else:
         scores = presence
-        has_mask &= presence >= getattr(rule, "gate", 0.0)
+        has_mask &= presence >= rule.gate
     is_mask = (probabilities >= rule.threshold) & has_mask[:, tf.newaxis, tf.newaxis, tf.newaxis]
     return Decided(scores, tf.cast(is_mask, tf.uint8))
 

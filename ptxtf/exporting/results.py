@@ -11,9 +11,9 @@ import dataclasses
 import pathlib
 
 from ptxtf import files, rundir
-from ptxtf.config import ExportConfig, MaskConfig
-from ptxtf.exporting import card, convert, folder, network, saved_model
-from ptxtf.inference import choice, masks
+from ptxtf.config import ExportConfig, InferenceConfig, MaskConfig
+from ptxtf.exporting import card, convert, folder, portable, saved_model
+from ptxtf.inference import choice, masks, members
 
 _FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
 
@@ -27,29 +27,29 @@ class Exported:
     rule: masks.Rule
 
 
-def export(config: ExportConfig, mask_config: MaskConfig) -> Exported:
+def export(config: ExportConfig, mask_config: MaskConfig, asked: InferenceConfig | None = None) -> Exported:
     """Write a run as files that need no ptxtf, all of them or none.
 
     Args:
         config: the run, where to write, and what.
         mask_config: from probabilities to masks, as `choice.complete` completes it.
+        asked: how the networks are asked.
 
     Raises:
         InputError: no finished run, a damaged rule.json or scores.json, a converter that is not installed, or an output
             folder that holds something else.
     """
     convert.check_converters(config.formats)
-    settings = rundir.read_flags(config.run_dir)
     rule = choice.complete(mask_config, config.run_dir)
-    trained = network.load(config.run_dir, as_trained=config.precision == "trained")
+    trained = portable.load(config.run_dir, asked, as_trained=config.precision == "trained")
     facts = card.Facts(
-        settings=settings,
-        used=card.data_lines(config.run_dir, settings),
+        members=members.find(config.run_dir, asked),
+        used=card.data_lines(config.run_dir),
         chosen=choice.read(config.run_dir),
         scores=card.read_scores(config.evaluation) if config.evaluation else None,
         rule=rule,
         network=trained,
-        precision=settings.network.precision if config.precision == "trained" else "float32",
+        in_float32=config.precision == "float32",
     )
     numbers = saved_model.numbers(trained, rule)
     entries = {*_FILES.values(), rundir.RULE, card.NAME}

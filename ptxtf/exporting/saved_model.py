@@ -30,20 +30,21 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from ptxtf import files
+from ptxtf.data import example
 from ptxtf.exporting.decide import decide, run_lengths
 from ptxtf.exporting.decode import decode_picture, decode_raw
-from ptxtf.exporting.network import Infer, Network
+from ptxtf.exporting.portable import Infer, Portable
 from ptxtf.inference.masks import Rule
 
 Answer = dict[str, tf.Tensor]
 """What a signature gives, by name."""
 
 
-def save(network: Network, rule: Rule, directory: files.Path) -> None:
+def save(network: Portable, rule: Rule, directory: files.Path) -> None:
     """Write the SavedModel.
 
     Args:
-        network: of `network.load`.
+        network: of `portable.load`.
         rule: that masks are made by.
         directory: to be made.
     """
@@ -52,7 +53,7 @@ def save(network: Network, rule: Rule, directory: files.Path) -> None:
     tf.saved_model.save(module, str(directory), signatures=signatures(network, rule))
 
 
-def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.GenericFunction]:
+def signatures(network: Portable, rule: Rule) -> dict[str, tf.types.experimental.GenericFunction]:
     """Return the functions that the module describes, by their signatures' names."""
     side = network.image_size
     infer = tf.function(
@@ -60,7 +61,7 @@ def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.
     )
 
     def pixels(images: tf.Tensor) -> Answer:
-        probabilities, presence = infer(resize(images, side))
+        probabilities, presence = infer(example.resize(images, (side, side), xla=False))
         probabilities = tf.image.resize(probabilities, tf.shape(images)[1:3], method="bilinear")
         scores, masks = decide(probabilities, presence, rule)
         return {"score": scores, "rle": run_lengths(masks), "mask": masks, "probabilities": probabilities}
@@ -89,27 +90,9 @@ def signatures(network: Network, rule: Rule) -> dict[str, tf.types.experimental.
     return {name: tf.function(call, input_signature=spec, autograph=False) for name, (call, spec) in specs.items()}
 
 
-def numbers(network: Network, rule: Rule) -> dict[str, float | int | str]:
+def numbers(network: Portable, rule: Rule) -> dict[str, float | int | str]:
     """Return what makes masks of probabilities, and the side S that the network sees, by name."""
     return dataclasses.asdict(rule) | {"image_size": network.image_size}
-
-
-def resize(images: tf.Tensor, side: int) -> tf.Tensor:
-    """Resize as `ptxtf.data.example.resize` does, to the same grey levels, but without XLA.
-
-    Args:
-        images: uint8 [B, H, W, 1].
-        side: height and width in pixels.
-
-    Returns:
-        uint8 [B, side, side, 1].
-    """
-    resized = tf.cond(
-        tf.reduce_all(tf.shape(images)[1:3] >= side),
-        lambda: tf.image.resize(images, (side, side), method="area"),
-        lambda: tf.image.resize(images, (side, side), method="bilinear"),
-    )
-    return tf.cast(tf.round(resized), tf.uint8)
 
 
 def _each(
@@ -119,7 +102,7 @@ def _each(
 
     def shrink(one: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = decode(one)
-        return resize(pixels[tf.newaxis], side)[0], tf.shape(pixels)[:2]
+        return example.resize(pixels[tf.newaxis], (side, side), xla=False)[0], tf.shape(pixels)[:2]
 
     def judge(one: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         probabilities, size, *presence = (tensor[tf.newaxis] for tensor in one)

@@ -101,10 +101,15 @@ def ask_presence(network: Network, *, in_pairs: bool) -> Callable[[tf.Tensor], t
     return lambda images: _presence(network, logits_of(prepare(images)))
 
 
-def portable(network: Network) -> Callable[[tf.Tensor], Outputs]:
-    """Return what `ask` does, in plain operations for any device, without XLA; the batch's size need not be known."""
+def portable(network: Network, equalise: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], Outputs]:
+    """Return what `ask` does, in plain operations for any device, without XLA; the batch's size need not be known.
+
+    Args:
+        network: which, and how it is asked.
+        equalise: uint8 images -> the same, equalised.
+    """
     heads = ("mask", "presence") if network.says_presence else ("mask",)
-    model, prepare, finish = forward.with_heads(network.model, *heads), _prepare(network), _finish(network)
+    model, prepare, finish = forward.with_heads(network.model, *heads), _prepare(network, equalise), _finish(network)
 
     def outputs(images: tf.Tensor) -> Outputs:
         found = model(prepare(images), training=False)
@@ -128,9 +133,11 @@ def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> for
     return lambda pictures: parts(pictures) if pictures.shape[0] > size else infer(pictures)
 
 
-def _prepare(network: Network) -> Callable[[tf.Tensor], tf.Tensor]:
+def _prepare(
+    network: Network, equalise: Callable[[tf.Tensor], tf.Tensor] | None = None
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the function from uint8 images [B, S, S, 1] to all that the network is shown, [V * B * N, h, w, 1]."""
-    equalise = preprocess.equalise(network.config)
+    equalise = equalise or preprocess.equalise(network.config)
     return lambda images: preprocess.cut(preprocess.show(equalise(images), network.views), network.tiles)
 
 

@@ -6,6 +6,7 @@ Sizes that differ from the networks' are resized to them and back. All networks 
 one after another, so that memory is that of the largest.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from ptxtf import files, forward, preprocess, rundir
-from ptxtf.config import InferenceConfig
+from ptxtf.config import InferenceConfig, Precision, PreprocessConfig
 from ptxtf.data import example
 from ptxtf.errors import InputError, first_line
 from ptxtf.inference import members
 from ptxtf.inference.masks import Rule
 from ptxtf.inference.network import Network, Outputs, ask, ask_presence, portable
 from ptxtf.models.weights import load_model
+
+Adapt = Callable[[keras.Model, Precision], keras.Model]
 
 _WINDOW = 4
 """Batches that a gate looks at before the images that pass are asked for masks, in batches as full as they can be."""
@@ -80,18 +83,36 @@ class Predictor:
         in_pairs: bool = False,
         name: str = "the model",
     ) -> None:
+        self.networks = networks
+        self.gate = gate
         self.image_size = max(network.image_size for network in networks)
         self.says_presence = bool(gate) or all(network.says_presence for network in networks)
+        self._in_pairs = in_pairs
         self._name = name
-        self._networks = networks
-        self._gate = gate
-        asked = [ask(network, in_pairs=in_pairs) for network in networks]
-        self._ask = tf.function(lambda images: self._mean(asked, images), autograph=False)
-        self._ask_gate = tf.function(self._gate_alone(in_pairs), autograph=False) if gate else None
+
+    @functools.cached_property
+    def _ask(self) -> Callable[[tf.Tensor], Outputs]:
+        """uint8 [B, image_size, image_size, 1] -> what all networks find."""
+        asked = [ask(network, in_pairs=self._in_pairs) for network in self.networks]
+        return tf.function(lambda images: self._mean(asked, images), autograph=False)
+
+    @functools.cached_property
+    def _ask_gate(self) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        """The same images -> presence [B], by the gate; None without one."""
+        gate = self.gate
+        if not gate:
+            return None
+        asked = ask_presence(gate, in_pairs=self._in_pairs)
+        return tf.function(lambda images: asked(_resized(images, gate.image_size)), autograph=False)
 
     @classmethod
     def load(
-        cls, run_directory: files.Name, asked: InferenceConfig | None = None, *, in_pairs: bool = False
+        cls,
+        run_directory: files.Name,
+        asked: InferenceConfig | None = None,
+        *,
+        in_pairs: bool = False,
+        adapt: Adapt = forward.for_this_device,
     ) -> "Predictor":
         """Load what training left.
 
@@ -99,13 +120,14 @@ class Predictor:
             run_directory: that `ptxtf.train` or `ptxtf.ensemble` wrote; or several, with commas between.
             asked: how the networks are to be asked; by default as they were trained, or as the ensemble's folder says.
             in_pairs: as the class takes it.
+            adapt: makes of a model, and the precision that it was trained in, the one that computes.
 
         Raises:
             InputError: no finished run in that folder; settings that do not go with it.
         """
         found = members.find(run_directory, asked)
-        networks = [_network(member, found.asked) for member in found.networks]
-        gate = _network(found.gate, InferenceConfig(tta_flip=found.asked.tta_flip)) if found.gate else None
+        networks = [_network(member, found.asked, adapt) for member in found.networks]
+        gate = _network(found.gate, InferenceConfig(tta_flip=found.asked.tta_flip), adapt) if found.gate else None
         if gate and not gate.says_presence:
             raise InputError(
                 f"{found.asked.gate_dir}: expected a run with a presence logit (--presence_weight) as --gate_dir. "
@@ -160,48 +182,42 @@ class Predictor:
                 presence_of = one if self._ask_gate else found.presence
                 yield film.key, found._replace(presence=presence_of, seconds=found.seconds + seconds)
 
-    def portable(self) -> Callable[[tf.Tensor], Outputs]:
+    def portable(
+        self, equalise: Callable[[PreprocessConfig], Callable[[tf.Tensor], tf.Tensor]] = preprocess.equalise
+    ) -> Callable[[tf.Tensor], Outputs]:
         """Return the function from uint8 images [B, S, S, 1] of `image_size` to `Outputs`, in plain operations.
 
-        B need not be known; what it captures are the variables of `models`.
+        B need not be known; what it captures are the variables of the networks' models.
+
+        Args:
+            equalise: makes of settings what equalises images by them.
         """
-        asked = [portable(network) for network in self._networks]
-        gate = portable(self._gate) if self._gate else None
+        asked = [portable(network, equalise(network.config)) for network in self.networks]
+        gate = portable(self.gate, equalise(self.gate.config)) if self.gate else None
 
         def outputs(images: tf.Tensor) -> Outputs:
-            found = self._mean(asked, images)
-            if not gate or not self._gate:
+            found = self._mean(asked, images, xla=False)
+            if not gate or not self.gate:
                 return found
-            return found._replace(presence=gate(_resized(images, self._gate.image_size)).presence)
+            return found._replace(presence=gate(_resized(images, self.gate.image_size, xla=False)).presence)
 
         return outputs
 
-    @property
-    def models(self) -> list[keras.Model]:
-        """The networks' models."""
-        return [network.model for network in (*self._networks, *([self._gate] if self._gate else []))]
-
-    def _mean(self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor) -> Outputs:
+    def _mean(self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor, *, xla: bool = True) -> Outputs:
         """Return the weighted mean of what the networks find."""
         size = (self.image_size, self.image_size)
         probabilities, presence = tf.constant(0.0), tf.constant(0.0)
-        for network, one in zip(self._networks, asked, strict=True):
+        for network, one in zip(self.networks, asked, strict=True):
             with tf.control_dependencies([probabilities]):  # or all would take their memory at the same time
-                found = one(_resized(images, network.image_size))
+                found = one(_resized(images, network.image_size, xla=xla))
             masks = found.probabilities
             if network.image_size != self.image_size:
                 masks = tf.image.resize(masks, size, method="bilinear")
             probabilities += network.weight * masks
             if self.says_presence and found.presence is not None:
                 presence += network.weight * found.presence
-        has_presence = self.says_presence and not self._gate
+        has_presence = self.says_presence and not self.gate
         return Outputs(probabilities, presence if has_presence else None)
-
-    def _gate_alone(self, in_pairs: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-        network = self._gate
-        assert network
-        asked = ask_presence(network, in_pairs=in_pairs)
-        return lambda images: asked(_resized(images, network.image_size))
 
     def _presence(self, films: Sequence[Film], batch_size: int) -> tuple[list[float], float]:
         """Return what the gate says of each film, nan without one, and the seconds that it took of each."""
@@ -244,11 +260,14 @@ def _stacked(films: Sequence[Film], batch_size: int) -> tf.Tensor:
     return tf.stack([*images, *[tf.zeros_like(images[0])] * (batch_size - len(images))])
 
 
-def _resized(images: tf.Tensor, size: int) -> tf.Tensor:
-    return images if images.shape[1] == size else example.resize(images, (size, size))
+def _resized(images: tf.Tensor, size: int, *, xla: bool = True) -> tf.Tensor:
+    """Return square images as a network of another size sees them."""
+    if images.shape[1] == size:
+        return images
+    return tf.ensure_shape(example.resize(images, (size, size), xla=xla), [images.shape[0], size, size, 1])
 
 
-def _network(member: members.Member, asked: InferenceConfig) -> Network:
+def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Network:
     """Load a network.
 
     Raises:
@@ -268,7 +287,7 @@ def _network(member: members.Member, asked: InferenceConfig) -> Network:
     if tiles and tiles.size > image_size:
         raise InputError(f"expected --tile_size up to the image size, {image_size}. Received: tile_size={tiles.size}")
     return Network(
-        model=forward.for_this_device(trained, settings.network.precision),
+        model=adapt(trained, settings.network.precision),
         config=settings.preprocessing,
         image_size=image_size,
         weight=member.weight,

@@ -9,7 +9,6 @@ import pytest
 
 from ptxtf import config, rundir
 from ptxtf.data import rle
-from ptxtf.evaluation import rows
 from ptxtf.inference import Predictor, choice, masks
 
 
@@ -60,7 +59,7 @@ class Python:
         assert sure.mean() > 0.99
         np.testing.assert_array_equal(mask[sure], masks.decide(expected, self._rule)[sure])
         assert text.decode() == rle.encode(mask)
-        np.testing.assert_allclose(score, rows.presence(expected, min_area_px=self._rule.min_area_px), atol=1e-5)
+        np.testing.assert_allclose(score, masks.presence(expected, self._rule), atol=1e-5)
         if probabilities is not None:
             np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ptxtf import models
 from ptxtf.errors import InputError
-from ptxtf.exporting import convert, network
+from ptxtf.exporting import convert, portable
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -35,7 +35,7 @@ def known(tmp_path_factory, write_a_run, python):
             models.unet("tiny", weights=None, decoder_filters=(8,) * 5, precision="float32") if name == "unet" else None
         )
         run = write_a_run(tmp_path_factory.mktemp("run"), model=unet, **RUNS.get(name, {}))
-        return network.load(run), python(run)
+        return portable.load(run), python(run)
 
     return get
 
@@ -76,7 +76,7 @@ def test_what_a_network_says_of_presence_is_a_second_output(tmp_path, rng):
         shares = tf.cast(images, tf.float32) / 255
         return shares, tf.reduce_mean(shares, axis=(1, 2, 3))
 
-    told = network.Network(image_size=8, variables=(), infer=infer, infer_plainly=infer)
+    told = portable.Portable(networks=(), gate=None, image_size=8, infer=infer, infer_plainly=infer)
     convert.save_onnx(told, tmp_path / "model.onnx", metadata={})
     convert.save_tflite(told, tmp_path / "model.tflite")
     images = rng.integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)

@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from ptxtf import models
 from ptxtf.config import MaskConfig
 from ptxtf.data import example, images, rle
-from ptxtf.exporting import network, saved_model
+from ptxtf.exporting import portable, saved_model
 from ptxtf.inference import choice, masks
 
 pytestmark = pytest.mark.filterwarnings(
@@ -39,7 +39,7 @@ def exported(tmp_path_factory, write_a_run, python):
     def get(name):
         folder = tmp_path_factory.mktemp("exported")
         run = write_a_run(folder / "run", **RUNS[name])
-        saved_model.save(network.load(run), choice.complete(MaskConfig(), run), folder / "saved_model")
+        saved_model.save(portable.load(run), choice.complete(MaskConfig(), run), folder / "saved_model")
         return folder / "saved_model", python(run)
 
     return get
@@ -199,7 +199,7 @@ def test_what_the_network_says_of_presence_goes_through():
         shares = tf.cast(batch, tf.float32) / 255
         return shares, tf.reduce_mean(shares, axis=(1, 2, 3))
 
-    told = network.Network(image_size=8, variables=(), infer=infer, infer_plainly=infer)
+    told = portable.Portable(networks=(), gate=None, image_size=8, infer=infer, infer_plainly=infer)
     signatures = saved_model.signatures(told, masks.Rule(0.5, 0.5, 0, origin=""))
     half = np.zeros((8, 8), np.uint8)
     half[:, :4] = 255
@@ -220,8 +220,8 @@ def test_half_precision_is_computed_in_float32_unless_asked(write_a_run, tmp_pat
     run = write_a_run(tmp_path / "run", model=half, precision="mixed_bfloat16", clahe=False)
     batch = tf.constant(rng.integers(0, 256, (2, 64, 64, 1)).astype(np.uint8))
     expected = tf.sigmoid(exact(tf.cast(batch, tf.float32) / 255, training=False))
-    np.testing.assert_allclose(network.load(run).infer(batch)[0], expected, atol=1e-5)
-    trained = network.load(run, as_trained=True).infer(batch)[0]
+    np.testing.assert_allclose(portable.load(run).infer(batch)[0], expected, atol=1e-5)
+    trained = portable.load(run, as_trained=True).infer(batch)[0]
     assert trained.dtype == tf.float32
     assert 1e-5 < np.abs(trained - expected).max() < 0.05
 
@@ -234,4 +234,4 @@ def test_heads_that_only_training_needs_are_left_out(write_a_run, tmp_path, rng)
     run = write_a_run(tmp_path / "run", model=model, clahe=False)
     batch = rng.integers(0, 256, (1, 64, 64, 1)).astype(np.uint8)
     expected = tf.sigmoid(model(batch / np.float32(255))["mask"])
-    np.testing.assert_allclose(network.load(run).infer(tf.constant(batch))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(portable.load(run).infer(tf.constant(batch))[0], expected, atol=1e-6)

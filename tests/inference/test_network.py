@@ -115,7 +115,9 @@ def test_one_compiled_graph_equals_the_loops(model, images, asked):
 @pytest.mark.parametrize("asked", [ASKED["as it is"], ASKED["all"]], ids=["as it is", "all"])
 def test_the_portable_form_is_the_same_without_xla_for_any_batch(model, images, asked):
     network = network_of(model, **asked)
-    function = tf.function(portable(network)).get_concrete_function(tf.TensorSpec([None, SIZE, SIZE, 1], tf.uint8))
+    function = tf.function(portable(network, preprocess.equalise(network.config))).get_concrete_function(
+        tf.TensorSpec([None, SIZE, SIZE, 1], tf.uint8)
+    )
     expected = Predictor([network])(images)
     np.testing.assert_allclose(function(tf.constant(images)).probabilities, expected, atol=2e-6)
     np.testing.assert_allclose(function(tf.constant(images[:1])).probabilities, expected[:1], atol=2e-6)
