@@ -42,7 +42,7 @@ def test_numpy_says_the_same(rng, rule, shape):
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
     assert texts == [rle.encode(mask) for mask in expected]
-    assert list(scores) == [np.float32(rows.presence(image, min_area_px=rule.min_area_px)) for image in probabilities]
+    assert list(scores) == [np.float32(masks.presence(image, rule)) for image in probabilities]
 
 
 def test_a_full_and_an_empty_mask_are_written_as_siim_does():
