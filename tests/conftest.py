@@ -7,6 +7,7 @@ import subprocess
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -93,6 +94,21 @@ def services():
                 process.stdout.close()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if not found:
+        if os.environ.get("CI"):
+            raise AssertionError("expected Chromium, as `make browser` installs it. Received: none")
+        pytest.skip("no Chromium on this machine: `make browser` installs it")
+    with playwright.sync_playwright() as running:
+        one = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield one
+        one.close()
 
 
 @pytest.fixture

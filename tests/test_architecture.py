@@ -22,8 +22,8 @@ ORDER = [
     {"inference"},
     {"training"},
     {"evaluation"},
-    {"exporting"},
-    {"train", "ensemble", "evaluate", "compare", "predict", "export"},
+    {"exporting", "serving"},
+    {"train", "ensemble", "evaluate", "compare", "predict", "export", "serve"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ALONE = {

@@ -149,6 +149,7 @@ COMMANDS = [
     "ptxtf.compare",
     "ptxtf.predict",
     "ptxtf.export",
+    "ptxtf.serve",
     "tools.make_phantoms",
     "tools.make_tfrecords",
     "tools.check_tfrecords",

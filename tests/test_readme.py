@@ -23,6 +23,7 @@ CONFIGS = {
     "ptxtf.compare": (config.CompareConfig,),
     "ptxtf.predict": (config.PredictConfig, config.MaskConfig, config.InferenceConfig),
     "ptxtf.export": (config.ExportConfig, config.MaskConfig, config.InferenceConfig),
+    "ptxtf.serve": (config.ServeConfig, config.LimitConfig, config.MaskConfig, config.InferenceConfig),
     "tools.benchmark": None,
 }
 TEXTS = [

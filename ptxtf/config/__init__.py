@@ -8,6 +8,7 @@
 | inference | how trained networks are asked, and which of them together |
 | results   | what a trained run is used for                             |
 | exporting | what it is exported as                                     |
+| serving   | the page on which one is tried                             |
 | fields    | (what such settings are made of, and how they are checked) |
 
 Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files
@@ -21,6 +22,7 @@ from ptxtf.config.inference import EnsembleConfig, InferenceConfig, RunsConfig
 from ptxtf.config.network import Attention, LossConfig, Mode, ModelConfig, Precision, PreprocessConfig, Upsampling
 from ptxtf.config.records import Cache, ConvertConfig, InputConfig, PhantomConfig, ServiceConfig
 from ptxtf.config.results import CompareConfig, EvaluateConfig, MaskConfig, PredictConfig
+from ptxtf.config.serving import LimitConfig, ServeConfig
 from ptxtf.config.training import RUN, OptimizerConfig, RunConfig, TrainConfig
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ExportConfig",
     "InferenceConfig",
     "InputConfig",
+    "LimitConfig",
     "LossConfig",
     "MaskConfig",
     "Mode",
@@ -45,6 +48,7 @@ __all__ = [
     "PreprocessConfig",
     "RunConfig",
     "RunsConfig",
+    "ServeConfig",
     "ServiceConfig",
     "TrainConfig",
     "Upsampling",

@@ -105,3 +105,10 @@ def test_a_picture_of_another_size_than_the_record_says_is_an_error():
     serialized = written(encoded, (32, 24), np.zeros((24, 32), np.uint8), encoding="png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="image/shape is another"):
         list(tf.data.Dataset.from_tensors(serialized).map(lambda s: example.parse(s, encoding="png")))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (65, 64), (50, 20), (20, 50), (31, 31), (1, 1), (320, 96)])
+def test_resizing_without_xla_gives_the_same_grey_levels(rng, shape):
+    batch = tf.constant(rng.integers(0, 256, (2, *shape, 1)).astype(np.uint8))
+    resize = tf.function(lambda images: example.resize(images, (32, 32), xla=False), autograph=False)
+    np.testing.assert_array_equal(resize(batch), example.resize(batch, (32, 32)))

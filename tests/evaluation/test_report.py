@@ -1,8 +1,6 @@
 """The report as a browser shows it, and what is in it."""
 
 import html.parser
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -139,20 +137,6 @@ def test_a_chart_puts_points_where_they_belong():
     bars = charts.bars("t", charts.Axis("x"), charts.Axis("n", 0, 4), [("one", [1, 4]), ("two", [0, 2])])
     assert bars.count("<rect") == 4
     assert f'y="{top:.1f}"' in bars
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if not found:
-        if os.environ.get("CI"):
-            raise AssertionError("expected Chromium, as `make programs` installs it. Received: none")
-        pytest.skip("no Chromium on this machine: `make programs` installs it")
-    with playwright.sync_playwright() as running:
-        one = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

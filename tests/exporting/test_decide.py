@@ -1,13 +1,10 @@
 """Score, mask and run-length text from a graph against NumPy's, by rules of every kind."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ptxtf.data import rle
-from ptxtf.evaluation import rows
 from ptxtf.exporting.decide import decide, run_lengths
 from ptxtf.inference import masks
 
@@ -67,7 +64,7 @@ def test_as_many_pixels_as_the_smallest_area_are_enough():
 
 
 def test_what_the_network_says_of_presence_is_the_score_and_may_close_the_gate():
-    rule = types.SimpleNamespace(threshold=0.5, top_threshold=0.5, min_area_px=0, gate=0.4)
+    rule = masks.Rule(0.5, 0.5, 0, origin="", gate=0.4)
     presence = tf.constant([0.39, 0.4, 0.9])
     scores, found, _ = in_graph(rule, np.ones((3, 2, 2), np.float32), presence)
     np.testing.assert_array_equal(scores, presence)

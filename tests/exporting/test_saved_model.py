@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from ptxtf import models
 from ptxtf.config import MaskConfig
-from ptxtf.data import example, images, rle
+from ptxtf.data import images, rle
 from ptxtf.exporting import portable, saved_model
 from ptxtf.inference import choice, masks
 
@@ -185,13 +185,6 @@ def test_a_fresh_interpreter_needs_nothing_but_tensorflow(exported, rng, tmp_pat
             image, score=answer["score"][0], text=answer["rle"][0], mask=answer["mask"][0, ..., 0],
             probabilities=answer["probabilities"][0, ..., 0],
         )  # fmt: skip
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (65, 64), (50, 20), (20, 50), (31, 31), (1, 1), (320, 96)])
-def test_images_are_resized_to_the_same_grey_levels(rng, shape):
-    batch = tf.constant(rng.integers(0, 256, (2, *shape, 1)).astype(np.uint8))
-    resize = tf.function(lambda images: saved_model.resize(images, 32), autograph=False)
-    np.testing.assert_array_equal(resize(batch), example.resize(batch, (32, 32)))
 
 
 def test_what_the_network_says_of_presence_goes_through():
