@@ -13,6 +13,7 @@ import tensorflow as tf
 from ptxtf import files
 from ptxtf.config import InferenceConfig, Precision
 from ptxtf.exporting.equalise import equalise
+from ptxtf.exporting.shrink import resize
 from ptxtf.inference import Predictor
 from ptxtf.inference.network import Network, Outputs
 from ptxtf.models.rebuild import rebuild
@@ -30,7 +31,7 @@ class Portable(NamedTuple):
     """S: height and width of the images, in pixels."""
     infer: Infer
     infer_plainly: Infer
-    """The same in operations that every converter knows, and slower: see `ptxtf.exporting.equalise`."""
+    """The same in operations that every converter knows, and slower: see `ptxtf.exporting.equalise` and `shrink`."""
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
@@ -56,7 +57,7 @@ def load(run_dir: files.Name, asked: InferenceConfig | None = None, *, as_traine
         gate=predictor.gate,
         image_size=predictor.image_size,
         infer=predictor.portable(),
-        infer_plainly=predictor.portable(lambda config: lambda images: equalise(images, config)),
+        infer_plainly=predictor.portable(lambda config: lambda images: equalise(images, config), resize),
     )
 
 

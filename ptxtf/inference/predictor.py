@@ -26,9 +26,19 @@ from ptxtf.inference.network import Network, Outputs, ask, ask_presence, portabl
 from ptxtf.models.weights import load_model
 
 Adapt = Callable[[keras.Model, Precision], keras.Model]
+Resize = Callable[[tf.Tensor, int], tf.Tensor]
 
 _WINDOW = 4
 """Batches that a gate looks at before the images that pass are asked for masks, in batches as full as they can be."""
+
+
+def _resize(images: tf.Tensor, size: int, *, xla: bool = True) -> tf.Tensor:
+    """Return images, uint8 [B, H, W, 1], at another height and width."""
+    return tf.ensure_shape(example.resize(images, (size, size), xla=xla), [images.shape[0], size, size, 1])
+
+
+def _resize_without_xla(images: tf.Tensor, size: int) -> tf.Tensor:
+    return _resize(images, size, xla=False)
 
 
 class Film(NamedTuple):
@@ -127,6 +137,11 @@ class Predictor:
         """
         found = members.find(run_directory, asked)
         networks = [_network(member, found.asked, adapt) for member in found.networks]
+        if found.asked.tile_overlap and not any(network.tiles for network in networks):
+            raise InputError(
+                "expected --tile_size with --tile_overlap, as the networks were trained on whole images. "
+                f"Received: tile_overlap={found.asked.tile_overlap}"
+            )
         gate = _network(found.gate, InferenceConfig(tta_flip=found.asked.tta_flip), adapt) if found.gate else None
         if gate and not gate.says_presence:
             raise InputError(
@@ -183,7 +198,9 @@ class Predictor:
                 yield film.key, found._replace(presence=presence_of, seconds=found.seconds + seconds)
 
     def portable(
-        self, equalise: Callable[[PreprocessConfig], Callable[[tf.Tensor], tf.Tensor]] = preprocess.equalise
+        self,
+        equalise: Callable[[PreprocessConfig], Callable[[tf.Tensor], tf.Tensor]] = preprocess.equalise,
+        resize: Resize = _resize_without_xla,
     ) -> Callable[[tf.Tensor], Outputs]:
         """Return the function from uint8 images [B, S, S, 1] of `image_size` to `Outputs`, in plain operations.
 
@@ -191,25 +208,28 @@ class Predictor:
 
         Args:
             equalise: makes of settings what equalises images by them.
+            resize: brings images to a network's own size.
         """
         asked = [portable(network, equalise(network.config)) for network in self.networks]
         gate = portable(self.gate, equalise(self.gate.config)) if self.gate else None
 
         def outputs(images: tf.Tensor) -> Outputs:
-            found = self._mean(asked, images, xla=False)
+            found = self._mean(asked, images, resize)
             if not gate or not self.gate:
                 return found
-            return found._replace(presence=gate(_resized(images, self.gate.image_size, xla=False)).presence)
+            return found._replace(presence=gate(_resized(images, self.gate.image_size, resize)).presence)
 
         return outputs
 
-    def _mean(self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor, *, xla: bool = True) -> Outputs:
+    def _mean(
+        self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor, resize: Resize = _resize
+    ) -> Outputs:
         """Return the weighted mean of what the networks find."""
         size = (self.image_size, self.image_size)
         probabilities, presence = tf.constant(0.0), tf.constant(0.0)
         for network, one in zip(self.networks, asked, strict=True):
             with tf.control_dependencies([probabilities]):  # or all would take their memory at the same time
-                found = one(_resized(images, network.image_size, xla=xla))
+                found = one(_resized(images, network.image_size, resize))
             masks = found.probabilities
             if network.image_size != self.image_size:
                 masks = tf.image.resize(masks, size, method="bilinear")
@@ -260,11 +280,9 @@ def _stacked(films: Sequence[Film], batch_size: int) -> tf.Tensor:
     return tf.stack([*images, *[tf.zeros_like(images[0])] * (batch_size - len(images))])
 
 
-def _resized(images: tf.Tensor, size: int, *, xla: bool = True) -> tf.Tensor:
-    """Return square images as a network of another size sees them."""
-    if images.shape[1] == size:
-        return images
-    return tf.ensure_shape(example.resize(images, (size, size), xla=xla), [images.shape[0], size, size, 1])
+def _resized(images: tf.Tensor, size: int, resize: Resize = _resize) -> tf.Tensor:
+    """Return square images as a network sees them, which may be of another size."""
+    return images if images.shape[1] == size else resize(images, size)
 
 
 def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Network:

@@ -15,6 +15,7 @@ from ptxtf import files, pictures
 from ptxtf.data import spacing
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks
+from ptxtf.inference.findings import Finding
 from ptxtf.inference.predictor import Found
 from ptxtf.inference.radiographs import Radiograph
 
@@ -32,7 +33,7 @@ class Report:
 
     radiograph: Radiograph
     mask: np.ndarray
-    findings: Sequence[findings.Finding]
+    findings: Sequence[Finding]
     overlay: np.ndarray
 
 

@@ -23,6 +23,7 @@ from ptxtf.config import InferenceConfig, MaskConfig, PredictConfig
 from ptxtf.data import example, rle, shards
 from ptxtf.errors import InputError
 from ptxtf.inference import choice, findings, masks, members, radiographs, reports
+from ptxtf.inference.findings import Finding
 from ptxtf.inference.predictor import Film, Predictor
 from ptxtf.inference.radiographs import Radiograph
 
@@ -43,7 +44,7 @@ class Results:
     """
 
     directory: files.Path
-    findings: tuple[tuple[findings.Finding, ...], ...]
+    findings: tuple[tuple[Finding, ...], ...]
     rejected: tuple[tuple[str, str], ...]
     without_dicom: tuple[tuple[str, str], ...]
     rule: masks.Rule
@@ -63,7 +64,7 @@ class _Image:
 
     rejected: str = ""
     name: str = ""
-    findings: Sequence[findings.Finding] = ()
+    findings: Sequence[Finding] = ()
     mask: str = ""
     without_dicom: str = ""
 
@@ -259,7 +260,7 @@ class _Kept:
 
 
 def _image(plain: Mapping[str, Any]) -> _Image:
-    return _Image(**{**plain, "findings": [findings.Finding(**one) for one in plain["findings"]]})
+    return _Image(**{**plain, "findings": [Finding(**one) for one in plain["findings"]]})
 
 
 def _stamp(path: files.Path) -> list[int]:

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from ptxtf import ops
 from ptxtf.config import InferenceConfig, PreprocessConfig
-from ptxtf.errors import InputError
 from ptxtf.ops.grid import patch_count
 
 
@@ -32,23 +31,10 @@ class Tiles:
 
 
 def tiles_of(config: PreprocessConfig, asked: InferenceConfig | None = None) -> Tiles | None:
-    """Return the tiles that images are cut into: as in training, unless it is asked otherwise; None: whole images.
-
-    Raises:
-        InputError: an overlap of whole images.
-    """
-    size = config.patch_size if config.mode == "patch" else 0
-    overlap = 0.0
-    if asked:
-        size, overlap = asked.tile_size or size, asked.tile_overlap
-    if not size:
-        if overlap:
-            raise InputError(
-                "expected --tile_size with --tile_overlap, as the network was trained on whole images. "
-                f"Received: tile_overlap={overlap}"
-            )
-        return None
-    return Tiles(size, max(1, round(size * (1 - overlap))))
+    """Return the tiles that images are cut into: as in training, unless it is asked otherwise; None: whole images."""
+    asked_size, overlap = (asked.tile_size, asked.tile_overlap) if asked else (0, 0.0)
+    size = asked_size or (config.patch_size if config.mode == "patch" else 0)
+    return Tiles(size, max(1, round(size * (1 - overlap)))) if size else None
 
 
 def cut(images: tf.Tensor, tiles: Tiles | None) -> tf.Tensor:

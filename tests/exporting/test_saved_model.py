@@ -119,7 +119,8 @@ def test_pictures_of_several_sizes_in_one_batch(exported, signatures, rng, tmp_p
 def test_the_rule_can_be_read(signatures):
     numbers = signatures("whole")["rule"]()
     assert {name: value.numpy() for name, value in numbers.items()} == {
-        "threshold": 0.5, "top_threshold": 0.75, "min_area_px": 30, "origin": b"chosen on val", "image_size": 64,
+        "threshold": 0.5, "top_threshold": 0.75, "min_area_px": 30, "origin": b"chosen on val", "gate": 0.0,
+        "image_size": 64,
     }  # fmt: skip
 
 
@@ -193,7 +194,7 @@ def test_what_the_network_says_of_presence_goes_through():
         return shares, tf.reduce_mean(shares, axis=(1, 2, 3))
 
     told = portable.Portable(networks=(), gate=None, image_size=8, infer=infer, infer_plainly=infer)
-    signatures = saved_model.signatures(told, masks.Rule(0.5, 0.5, 0, origin=""))
+    signatures = saved_model.signatures(told, masks.Rule(0.5, 0.5, 0, origin="", gate=0.25))
     half = np.zeros((8, 8), np.uint8)
     half[:, :4] = 255
     answer = signatures["raw"](tf.constant([half.tobytes()]), tf.constant([8]), tf.constant([8]))

@@ -15,7 +15,7 @@ from ptxtf import config, predict, rundir
 from ptxtf.config import MaskConfig
 from ptxtf.data.convert import convert
 from ptxtf.errors import InputError
-from ptxtf.inference import Predictor, cases, choice, choose_rule, masks, members
+from ptxtf.inference import Predictor, cases, choice, choose_rule, masks, members, rules
 from ptxtf.inference.predictor import Film
 
 pytestmark = pytest.mark.filterwarnings(
@@ -165,12 +165,13 @@ def gated(run, tmp_path):
     return make
 
 
-def test_a_gate_that_tells_is_kept_and_need_not_ask_for_areas(gated, films, chosen, decided):
+def test_a_gate_that_tells_is_kept(gated, films, decided, monkeypatch):
     """Blocks make an image darker than specks do: images with a block pass, the others are shut out."""
+    monkeypatch.setattr(rules, "_AREAS_OF_1024", np.array([0]))  # which would tell as well
     found = choose_rule(gated(-60.0), films, ALL)
     assert found.gate > 0
     assert found.dice == pytest.approx(decided(found.threshold, found.top_threshold, 0, empty=3), abs=1e-9)
-    assert found.dice >= chosen.dice
+    assert found.dice > decided(found.threshold, found.top_threshold, 0) + 0.3
 
 
 def test_a_gate_that_tells_the_wrong_way_round_is_not_kept(gated, films, chosen):
@@ -189,6 +190,13 @@ def test_a_gate_without_one_to_say_is_refused(run, films, tmp_path):
 
 def test_the_batch_size_changes_nothing(run, films, chosen):
     assert choose_rule(run, films, ALL, batch_size=4) == chosen
+
+
+def test_an_overlap_needs_tiles(run):
+    with pytest.raises(InputError, match=r"expected --tile_size with --tile_overlap, as the networks were trained on"):
+        Predictor.load(run, config.InferenceConfig(tile_overlap=0.5))
+    with pytest.raises(InputError, match=r"expected --tile_size up to the image size, 64\. Received: tile_size=65"):
+        Predictor.load(run, config.InferenceConfig(tile_size=65))
 
 
 def test_a_choice_in_words():
@@ -241,7 +249,7 @@ def test_what_is_given_comes_before_what_was_chosen(stored, given, numbers, orig
     ],
 )
 def test_a_run_without_a_choice_goes_by_one_half(tmp_path, given, numbers, origin):
-    assert dataclasses.astuple(choice.complete(MaskConfig(**given), tmp_path)) == (*numbers, origin)
+    assert dataclasses.astuple(choice.complete(MaskConfig(**given), tmp_path)) == (*numbers, origin, 0.0)
 
 
 def test_a_given_top_threshold_below_the_chosen_one_is_one_clear_line(stored):

@@ -5,7 +5,7 @@ import pytest
 from ptxtf import rundir
 from ptxtf.config import InferenceConfig, RunsConfig
 from ptxtf.errors import InputError
-from ptxtf.inference import Predictor, members
+from ptxtf.inference import members
 
 
 @pytest.fixture
@@ -115,13 +115,3 @@ def test_what_any_network_has_learnt_from_counts(run):
 def test_settings_out_of_range_are_told(settings, message):
     with pytest.raises(ValueError, match=message):
         InferenceConfig(**settings)
-
-
-def test_an_overlap_needs_tiles(run, monkeypatch):
-    from ptxtf.inference import predictor
-
-    folder = run("a", flags=["--image_size=64"])
-    (folder / "model.keras").write_bytes(b"")
-    monkeypatch.setattr(predictor, "load_model", lambda _: None)
-    with pytest.raises(InputError, match=r"expected --tile_size with --tile_overlap, as the network was trained on"):
-        Predictor.load(folder, InferenceConfig(tile_overlap=0.5))

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import zipfile
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 
 from ptxtf import config, serve
@@ -122,11 +124,14 @@ DROP = """([name, text]) => {
 def test_a_film_is_dropped_looked_at_and_taken_along(page, film, dark):
     page.evaluate(DROP, [f"{NASTY}.dcm", base64.b64encode(film.read_bytes()).decode()])
     page.locator("#result").wait_for()
-    share = f"{100 * dark.mean():.2g} % of the image"
-    assert re.fullmatch(rf"Pneumothorax found: \d+ regions with {share}, .* side\.", page.inner_text("#sentence"))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    areas = sorted(stats[1:, cv2.CC_STAT_AREA].tolist(), reverse=True)
+    sentence = rf"pneumothorax on .*, {count - 1} regions, up to \d+ pixels wide, size unknown; presence [01]\.\d\d"
+    assert re.fullmatch(sentence, page.inner_text("#sentence"))
     assert page.inner_text("#image_id") == NASTY
     cells = [line.locator("td").all_inner_texts() for line in page.locator("tbody tr").all()]
-    assert ["area", f"{dark.sum():,} px, {100 * dark.mean():.3f} % of the image"] in cells
+    assert [line[0] for line in cells] == [str(number) for number in range(1, min(count, 21))]
+    assert [line[2] for line in cells] == [f"{100 * area / dark.size:.2f} %" for area in areas[:20]]
     assert page.locator("img").count() == 2
     assert page.title() == "ptxtf: find a pneumothorax"
 
@@ -150,9 +155,10 @@ def test_a_film_is_dropped_looked_at_and_taken_along(page, film, dark):
     assert set(found) == {f"{name}_mask.png", f"{name}_overlay.png", "findings.csv"}
     mask = cv2.imdecode(np.frombuffer(found[f"{name}_mask.png"], np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask, dark * 255)
-    (row,) = csv.DictReader(io.StringIO(found["findings.csv"].decode()))
-    assert (row["image_id"], row["area_px"]) == (NASTY, str(dark.sum()))
-    assert "/" not in row["file"]
+    rows = list(csv.DictReader(io.StringIO(found["findings.csv"].decode())))
+    assert [int(row["area_px"]) for row in rows] == areas
+    assert {row["image_id"] for row in rows} == {NASTY}
+    assert not any("/" in row["file"] for row in rows)
 
     with page.expect_download() as download:
         page.click("#files a >> nth=0")
@@ -160,6 +166,26 @@ def test_a_film_is_dropped_looked_at_and_taken_along(page, film, dark):
     assert pathlib.Path(download.value.path()).read_bytes() == found[f"{name}_mask.png"]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.problems == []
+
+
+def test_what_dicom_asks_for_comes_along(served, tmp_path):
+    """Lengths in mm by the file's own spacing, and objects for its study."""
+    drawn = phantom.draw(5, positive=True, size=SIZE)
+    path, spacing = tmp_path / "film.dcm", (1.5, 1.5)
+    header = dicom.Header(image_id="1.2.345", spacing_mm=spacing)
+    dicom.write_secondary_capture(path, drawn.pixels, header, study_id="1.2", series_id="1.3")
+    request = urllib.request.Request(f"{served[1]}/examine?name=film.dcm", path.read_bytes())
+    with urllib.request.urlopen(request) as answer:
+        said = json.loads(answer.read())
+    dark = (dicom.read(path).pixels <= DARK).astype(np.uint8)
+    assert re.search(r" cm wide, (large|small); presence", said["sentence"])
+    assert said["rows"][0][3].endswith(" mm")
+    addresses = {file["name"]: file["address"] for file in said["files"]}
+    assert {"1.2.345_seg.dcm", "1.2.345_overlay.dcm"} < set(addresses)
+    with urllib.request.urlopen(f"{served[1]}/{addresses['1.2.345_seg.dcm'].lstrip('/')}") as answer:
+        mask = pydicom.dcmread(io.BytesIO(answer.read()))
+    assert (mask.Modality, mask.StudyInstanceUID) == ("SEG", "1.2")
+    np.testing.assert_array_equal(mask.pixel_array, dark)
 
 
 def test_a_keyboard_is_enough(page, film):
@@ -260,7 +286,12 @@ def test_who_opens_it_to_others_is_warned(monkeypatch, capsys, host, lines):
     runs = []
     monkeypatch.setattr("ptxtf.serving.examine.load", lambda *_: None)
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, sockets: runs.append(sockets[0].getsockname()[1]))
-    serve.main(config.ServeConfig(run_dir="r", host=host, port=0), config.LimitConfig(), config.MaskConfig())
+    serve.main(
+        config.ServeConfig(run_dir="r", host=host, port=0),
+        config.LimitConfig(),
+        config.MaskConfig(),
+        config.InferenceConfig(),
+    )
     *warnings, last = capsys.readouterr().out.splitlines()
     assert re.fullmatch(rf"serving at http://.*:{runs[0]}", last)
     assert ["no login" in warning for warning in warnings] == [True] * (lines - 1)
@@ -283,7 +314,12 @@ def test_a_port_that_is_taken_is_one_line():
         port = taken.getsockname()[1]
         message = rf"expected .* --port that is free\. Received: 127\.0\.0\.1, {port} \(Address already in use\)$"
         with pytest.raises(InputError, match=message):
-            serve.main(config.ServeConfig(run_dir="r", port=port), config.LimitConfig(), config.MaskConfig())
+            serve.main(
+                config.ServeConfig(run_dir="r", port=port),
+                config.LimitConfig(),
+                config.MaskConfig(),
+                config.InferenceConfig(),
+            )
 
 
 def test_a_host_that_is_elsewhere_is_one_line():
@@ -307,7 +343,7 @@ def test_packages_that_are_missing_are_named_with_what_brings_them(monkeypatch):
     known = serve.importlib.util.find_spec
     monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else known(name))
     with pytest.raises(InputError, match=r"pip install 'ptxtf\[serve\]'\. Received: no uvicorn"):
-        serve.main(config.ServeConfig(run_dir="r"), config.LimitConfig(), config.MaskConfig())
+        serve.main(config.ServeConfig(run_dir="r"), config.LimitConfig(), config.MaskConfig(), config.InferenceConfig())
 
 
 @pytest.mark.parametrize(
