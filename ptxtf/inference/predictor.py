@@ -12,20 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from ptxtf import files, forward, preprocess, rundir
-from ptxtf.config import InferenceConfig, Precision, PreprocessConfig
+from ptxtf import files, forward, preprocess
+from ptxtf.config import InferenceConfig, PreprocessConfig
 from ptxtf.data import example
-from ptxtf.errors import InputError, first_line
-from ptxtf.inference import members
+from ptxtf.errors import InputError
+from ptxtf.inference import loading, members
 from ptxtf.inference.masks import Rule
 from ptxtf.inference.network import Network, Outputs, ask, ask_presence, portable
-from ptxtf.models.weights import load_model
 
-Adapt = Callable[[keras.Model, Precision], keras.Model]
 Resize = Callable[[tf.Tensor, int], tf.Tensor]
 
 _WINDOW = 4
@@ -122,7 +119,7 @@ class Predictor:
         asked: InferenceConfig | None = None,
         *,
         in_pairs: bool = False,
-        adapt: Adapt = forward.for_this_device,
+        adapt: loading.Adapt = forward.for_this_device,
     ) -> "Predictor":
         """Load what training left.
 
@@ -136,18 +133,7 @@ class Predictor:
             InputError: no finished run in that folder; settings that do not go with it.
         """
         found = members.find(run_directory, asked)
-        networks = [_network(member, found.asked, adapt) for member in found.networks]
-        if found.asked.tile_overlap and not any(network.tiles for network in networks):
-            raise InputError(
-                "expected --tile_size with --tile_overlap, as the networks were trained on whole images. "
-                f"Received: tile_overlap={found.asked.tile_overlap}"
-            )
-        gate = _network(found.gate, InferenceConfig(tta_flip=found.asked.tta_flip), adapt) if found.gate else None
-        if gate and not gate.says_presence:
-            raise InputError(
-                f"{found.asked.gate_dir}: expected a run with a presence logit (--presence_weight) as --gate_dir. "
-                "Received: one of masks alone"
-            )
+        networks, gate = loading.load(found, adapt)
         return cls(networks, gate=gate, in_pairs=in_pairs, name=", ".join(map(str, found.files)))
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
@@ -283,51 +269,3 @@ def _stacked(films: Sequence[Film], batch_size: int) -> tf.Tensor:
 def _resized(images: tf.Tensor, size: int, resize: Resize = _resize) -> tf.Tensor:
     """Return square images as a network sees them, which may be of another size."""
     return images if images.shape[1] == size else resize(images, size)
-
-
-def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Network:
-    """Load a network.
-
-    Raises:
-        InputError: the run is not finished, its files are damaged, or it does not go with what is asked.
-    """
-    settings = rundir.read_flags(member.run_dir)
-    path = member.run_dir / rundir.MODEL
-    if not path.is_file():
-        raise InputError(f"{path}: expected the model of a finished run. Received: no such file")
-    image_size = asked.at_size or settings.inputs.image_size
-    trained = load_model(path)
-    tiles = preprocess.tiles_of(settings.preprocessing, asked)
-    if member.epoch is not None:
-        _load_epoch(trained, member)
-    _check_input(trained, path, tiles.size if tiles else image_size)
-    preprocess.check_fits(settings.preprocessing, image_size=(image_size, image_size))
-    if tiles and tiles.size > image_size:
-        raise InputError(f"expected --tile_size up to the image size, {image_size}. Received: tile_size={tiles.size}")
-    return Network(
-        model=adapt(trained, settings.network.precision),
-        config=settings.preprocessing,
-        image_size=image_size,
-        weight=member.weight,
-        tiles=tiles,
-        views=preprocess.views_of(asked),
-        xla=forward.use_xla(settings.training.xla),
-    )
-
-
-def _load_epoch(model: keras.Model, member: members.Member) -> None:
-    """Give a model the weights that it had after an epoch."""
-    try:
-        with files.local(member.file) as file:
-            model.load_weights(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{member.file}: expected the weights of an epoch. Received: {first_line(error)}") from None
-
-
-def _check_input(model: keras.Model, path: files.Path, size: int) -> None:
-    """Raise InputError unless a model takes grey pictures of this size."""
-    shape = tuple(model.input_shape)
-    if len(shape) != 4 or shape[3] != 1:
-        raise InputError(f"{path}: expected a model for grey images, [B, H, W, 1]. Received: one for {shape}")
-    if not {shape[1], shape[2]} <= {None, size}:
-        raise InputError(f"{path}: expected a model for images of {size} x {size} pixels. Received: one for {shape}")

@@ -12,8 +12,7 @@ again. What was stopped goes on: hidden files hold what was found, until all is 
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
@@ -24,11 +23,9 @@ from ptxtf.data import example, rle, shards
 from ptxtf.errors import InputError
 from ptxtf.inference import choice, findings, masks, members, radiographs, reports
 from ptxtf.inference.findings import Finding
+from ptxtf.inference.kept import Image, Kept
 from ptxtf.inference.predictor import Film, Predictor
 from ptxtf.inference.radiographs import Radiograph
-
-_CHUNK = 32
-"""Files after which a prediction can be stopped and go on from there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,25 +45,6 @@ class Results:
     rejected: tuple[tuple[str, str], ...]
     without_dicom: tuple[tuple[str, str], ...]
     rule: masks.Rule
-
-
-@dataclasses.dataclass(frozen=True)
-class _Image:
-    """What is kept of a file.
-
-    Attributes:
-        rejected: why it could not be read; "" if it could.
-        name: of its results.
-        findings: of the radiograph.
-        mask: as run-length text.
-        without_dicom: why there are no DICOM objects.
-    """
-
-    rejected: str = ""
-    name: str = ""
-    findings: Sequence[Finding] = ()
-    mask: str = ""
-    without_dicom: str = ""
 
 
 def predict(
@@ -98,12 +76,12 @@ def predict(
     directory.mkdir(parents=True, exist_ok=True)
     with files.locked(directory):
         files.sweep(directory)
-        kept = _Kept(directory, _key(config, rule, asked), paths)
+        kept = Kept(directory, _key(config, rule, asked), paths)
         todo = [path for path in paths if path not in kept.images]
-        with tqdm.tqdm(
-            total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None
-        ) as bar:
-            for path, image in _predict(todo, predictor, rule, config, names=kept.names()):
+        images = _predict(todo, predictor, rule, config, names=kept.names())
+        bar = tqdm.tqdm(total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None)
+        with bar, kept:
+            for path, image in images:
                 kept.add(path, image)
                 bar.update()
         return _conclude(directory, kept, rule)
@@ -116,7 +94,7 @@ def _predict(
     config: PredictConfig,
     *,
     names: dict[str, files.Path],
-) -> Iterator[tuple[files.Path, _Image]]:
+) -> Iterator[tuple[files.Path, Image]]:
     """Yield what becomes of each file, its results being written; those that cannot be read come a little early.
 
     Args:
@@ -126,7 +104,7 @@ def _predict(
         config: where to write, and what.
         names: of results that are there already, with the files that they are of.
     """
-    rejected: list[tuple[files.Path, _Image]] = []
+    rejected: list[tuple[files.Path, Image]] = []
     batch_size = min(devices.images_at_once(config.batch_size), max(1, len(paths)))
     films = _films(_read(paths, names, rejected), predictor.image_size)
     for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate):
@@ -139,29 +117,29 @@ def _predict(
             dicom=config.dicom,
             with_identity=config.with_identity,
         )
-        yield radiograph.path, _Image("", radiograph.name, report.findings, rle.encode(report.mask), without_dicom)
+        yield radiograph.path, Image("", radiograph.name, report.findings, rle.encode(report.mask), without_dicom)
     yield from _taken(rejected)
 
 
-def _taken(rejected: list[tuple[files.Path, _Image]]) -> Iterator[tuple[files.Path, _Image]]:
+def _taken(rejected: list[tuple[files.Path, Image]]) -> Iterator[tuple[files.Path, Image]]:
     while rejected:
         yield rejected.pop(0)
 
 
 def _read(
-    paths: Sequence[files.Path], names: dict[str, files.Path], rejected: list[tuple[files.Path, _Image]]
+    paths: Sequence[files.Path], names: dict[str, files.Path], rejected: list[tuple[files.Path, Image]]
 ) -> Iterator[Radiograph]:
     """Yield the radiographs that can be read; list the other files."""
     for path in paths:
         try:
             radiograph = radiographs.read(path)
         except InputError as error:
-            rejected.append((path, _Image(rejected=str(error))))
+            rejected.append((path, Image(rejected=str(error))))
             continue
         first = names.setdefault(radiograph.name, path)
         if first != path:
             reason = f"{path}: expected each image id once. Received: {radiograph.image_id}, as {first}"
-            rejected.append((path, _Image(rejected=reason)))
+            rejected.append((path, Image(rejected=reason)))
             continue
         yield radiograph
 
@@ -172,7 +150,7 @@ def _films(found: Iterator[Radiograph], size: int) -> Iterator[Film]:
         yield Film(radiograph, example.resize(pixels, (size, size))[0], radiograph.pixels.shape)
 
 
-def _conclude(directory: files.Path, kept: "_Kept", rule: masks.Rule) -> Results:
+def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
     """Write what follows from all files, in their order."""
     images = kept.in_order()
     rejected = [(str(path), image.rejected) for path, image in images if image.rejected]
@@ -200,70 +178,3 @@ def _key(config: PredictConfig, rule: masks.Rule, asked: InferenceConfig | None)
     written = [config.spacing_factor, config.dicom, config.with_identity]
     asked_for = [dataclasses.asdict(rule), dataclasses.asdict(found.asked)]
     return json.dumps([written, shares, *asked_for, *map(shards.sha256, found.files)])
-
-
-class _Kept:
-    """What is kept of each file while others are still to come, in hidden files of some images each.
-
-    Args:
-        directory: of the prediction.
-        key: of `_key`; what was kept with another one is as good as nothing.
-        paths: of the files; what is kept of others, or of files that have changed, is left out.
-    """
-
-    def __init__(self, directory: files.Path, key: str, paths: Sequence[files.Path]) -> None:
-        self.images: dict[files.Path, _Image] = {}
-        self._directory = directory
-        self._key = key
-        self._paths = paths
-        self._new: list[list[Any]] = []
-        self._parts = 0
-        known = {str(path): path for path in paths}
-        while part := self._read(self._path(self._parts)):
-            self._parts += 1
-            for name, stamp, image in part:
-                if name in known and stamp == _stamp(known[name]):
-                    self.images[known[name]] = image
-
-    def names(self) -> dict[str, files.Path]:
-        """Return the names of the results that are there, with the files that they are of."""
-        return {image.name: path for path, image in self.images.items() if not image.rejected}
-
-    def add(self, path: files.Path, image: _Image) -> None:
-        """Keep one more."""
-        self.images[path] = image
-        self._new.append([str(path), _stamp(path), dataclasses.asdict(image)])
-        if len(self._new) == _CHUNK:
-            files.write_json(self._path(self._parts), {"key": self._key, "images": self._new})
-            self._parts, self._new = self._parts + 1, []
-
-    def in_order(self) -> list[tuple[files.Path, _Image]]:
-        """Return all files, as they were named."""
-        return [(path, self.images[path]) for path in self._paths]
-
-    def drop(self) -> None:
-        """Delete the hidden files."""
-        for path in self._directory.glob(".predicted-*.json"):
-            path.unlink(missing_ok=True)
-
-    def _path(self, number: int) -> files.Path:
-        return self._directory / f".predicted-{number:05d}.json"
-
-    def _read(self, path: files.Path) -> list[tuple[str, list[int], _Image]]:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["key"] != self._key:
-                return []
-            return [(name, stamp, _image(plain)) for name, stamp, plain in content["images"]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or not ours
-            return []
-
-
-def _image(plain: Mapping[str, Any]) -> _Image:
-    return _Image(**{**plain, "findings": [Finding(**one) for one in plain["findings"]]})
-
-
-def _stamp(path: files.Path) -> list[int]:
-    """Return what changes when a file does: its size, and when it was written."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]

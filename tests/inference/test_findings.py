@@ -5,13 +5,11 @@ import dataclasses
 import math
 import pathlib
 
-import cv2
 import numpy as np
 import pytest
 
-from ptxtf.data import dicom, spacing
-from ptxtf.errors import InputError
-from ptxtf.inference import findings, masks, measure, radiographs, results
+from ptxtf.data import spacing
+from ptxtf.inference import findings, masks, measure
 
 
 def test_the_threshold_counts_as_above():
@@ -214,76 +212,3 @@ def test_what_is_not_known_is_an_empty_cell(tmp_path):
     assert float(some["width"]) == pytest.approx(4, abs=0.5)
     assert (none["pneumothorax"], none["presence"], none["component"]) == ("False", "0.93", "0")
     assert {none[name] for name in ("confidence", "image_side", "width", "widest_row", "size")} == {""}
-
-
-def test_files_and_folders_are_found_once_each(tmp_path, phantoms):
-    picture = tmp_path / "b.PNG"
-    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8), np.uint8))
-    (tmp_path / "b.png").rename(picture)
-    (tmp_path / "notes.txt").write_text("no picture")
-    film = dicom.find(phantoms / "dicom")[0]
-    assert radiographs.find([str(tmp_path), str(film), str(film)]) == [picture, film]
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["/nowhere/x.dcm"], "/nowhere/x.dcm: expected a file or folder. Received: no such file"),
-        ([], "expected DICOM, PNG or JPEG files. Received: no file names"),
-    ],
-)
-def test_names_that_lead_nowhere(names, message):
-    with pytest.raises(InputError, match=message):
-        radiographs.find(names)
-
-
-def test_an_empty_folder_is_said(tmp_path):
-    with pytest.raises(InputError, match="expected DICOM, PNG or JPEG files"):
-        radiographs.find([str(tmp_path)])
-
-
-def test_a_picture_is_read_as_grey(tmp_path):
-    colour = np.zeros((6, 7, 3), np.uint8)
-    colour[..., 1] = 100
-    cv2.imwrite(str(tmp_path / "green.png"), colour)
-    image_id, pixels = radiographs.read(tmp_path / "green.png")
-    assert image_id == "green"
-    assert set(pixels.ravel()) <= {58, 59}  # ITU-R 601: 0.587 of green
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture"])
-def test_a_broken_picture_is_named(tmp_path, content):
-    (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"bad\.png: expected a PNG or JPEG picture"):
-        radiographs.read(tmp_path / "bad.png")
-
-
-def test_what_a_prediction_wrote_into_a_folder_is_not_read_again(tmp_path):
-    for name in ("a.png", "a_mask.png", "a_overlay.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8), np.uint8))
-    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
-
-
-def test_odd_entries_of_a_folder_do_no_harm(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
-    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
-
-
-def test_sixteen_bits_use_the_full_range(tmp_path):
-    ramp = np.linspace(100, 4000, 10_000).reshape(100, 100).astype(np.uint16)
-    cv2.imwrite(str(tmp_path / "deep.png"), ramp)
-    _, pixels = radiographs.read(tmp_path / "deep.png")
-    black, white = np.percentile(ramp, [0.5, 99.5])
-    expected = np.clip((ramp - black) / (white - black), 0, 1) * 255
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels - expected).max() <= 0.5 + 1e-6
-
-
-def test_long_and_odd_image_ids_become_file_names():
-    assert results._file_name("1.2.840.1-a_b") == "1.2.840.1-a_b"
-    assert results._file_name("a b/c") == "a_b_c"
-    long = [results._file_name("é" * 120 + end) for end in "xy"]
-    assert long[0] != long[1]
-    assert max(len(name.encode()) for name in long) < 160

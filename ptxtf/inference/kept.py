@@ -1,0 +1,111 @@
+"""What a prediction has found so far <-> hidden files in its folder, so that what was stopped goes on."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ptxtf import files
+from ptxtf.inference.findings import Finding
+
+_CHUNK = 32
+"""Files that a prediction does again at most, if it was killed; one that was interrupted does none again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What is kept of a file.
+
+    Attributes:
+        rejected: why it could not be read; "" if it could.
+        name: of its results.
+        findings: of the radiograph.
+        mask: as run-length text.
+        without_dicom: why there are no DICOM objects.
+    """
+
+    rejected: str = ""
+    name: str = ""
+    findings: Sequence[Finding] = ()
+    mask: str = ""
+    without_dicom: str = ""
+
+
+class Kept:
+    """What is kept of each file while others are still to come, in hidden files of some images each.
+
+    As a context it writes all that it was given in the end, whatever ends it.
+
+    Args:
+        directory: of the prediction.
+        key: of `_key`; what was kept with another one is as good as nothing.
+        paths: of the files; what is kept of others, or of files that have changed, is left out.
+    """
+
+    def __init__(self, directory: files.Path, key: str, paths: Sequence[files.Path]) -> None:
+        self.images: dict[files.Path, Image] = {}
+        self._directory = directory
+        self._key = key
+        self._paths = paths
+        self._new: list[list[Any]] = []
+        self._parts = 0
+        known = {str(path): path for path in paths}
+        while part := self._read(self._path(self._parts)):
+            self._parts += 1
+            for name, stamp, image in part:
+                if name in known and stamp == _stamp(known[name]):
+                    self.images[known[name]] = image
+
+    def names(self) -> dict[str, files.Path]:
+        """Return the names of the results that are there, with the files that they are of."""
+        return {image.name: path for path, image in self.images.items() if not image.rejected}
+
+    def add(self, path: files.Path, image: Image) -> None:
+        """Keep one more."""
+        self.images[path] = image
+        self._new.append([str(path), _stamp(path), dataclasses.asdict(image)])
+        if len(self._new) == _CHUNK:
+            self._flush()
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what is not yet."""
+        if self._new:
+            files.write_json(self._path(self._parts), {"key": self._key, "images": self._new})
+            self._parts, self._new = self._parts + 1, []
+
+    def in_order(self) -> list[tuple[files.Path, Image]]:
+        """Return all files, as they were named."""
+        return [(path, self.images[path]) for path in self._paths]
+
+    def drop(self) -> None:
+        """Delete the hidden files."""
+        for path in self._directory.glob(".predicted-*.json"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, number: int) -> files.Path:
+        return self._directory / f".predicted-{number:05d}.json"
+
+    def _read(self, path: files.Path) -> list[tuple[str, list[int], Image]]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["key"] != self._key:
+                return []
+            return [(name, stamp, _image(plain)) for name, stamp, plain in content["images"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or not ours
+            return []
+
+
+def _image(plain: Mapping[str, Any]) -> Image:
+    return Image(**{**plain, "findings": [Finding(**one) for one in plain["findings"]]})
+
+
+def _stamp(path: files.Path) -> list[int]:
+    """Return what changes when a file does: its size, and when it was written."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

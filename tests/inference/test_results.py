@@ -1,0 +1,251 @@
+"""Predictions of files: what is written, of what, in which order, and that it goes on where it was stopped."""
+
+import csv
+import dataclasses
+import json
+import shutil
+import threading
+
+import cv2
+import keras
+import numpy as np
+import pydicom
+import pytest
+
+from ptxtf import config, rundir
+from ptxtf.config import InferenceConfig, MaskConfig, PredictConfig
+from ptxtf.data import dicom, phantom, rle, spacing
+from ptxtf.errors import InputError
+from ptxtf.inference import findings, kept, radiographs, reports, results
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+DARK = 90
+"""The grey level up to which the network takes a pixel for pneumothorax."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a run whose logit falls with a pixel's grey level; its images are as large as its films."""
+    folder = tmp_path_factory.mktemp("dark")
+    images = keras.Input((None, None, 1))
+    outputs = keras.layers.Rescaling(-255.0, offset=DARK + 0.5)(images)
+    keras.Model(images, outputs).save(folder / rundir.MODEL)
+    rundir.write_flags(
+        folder,
+        config.RunConfig(
+            config.InputConfig(records_dir="none", image_size=64),
+            config.TrainConfig(run_dir=str(folder)),
+            config.PreprocessConfig(clahe=False),
+        ),
+    )
+    return folder
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Return a folder of a DICOM, six pictures of 64², and two files that are none."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"p{number}.png"), phantom.draw(number, positive=True, size=64).pixels)
+    drawn = phantom.draw(9, positive=True, size=64)
+    header = dicom.Header(image_id="1.2.9", spacing_mm=(5.0, 6.0))
+    dicom.write_secondary_capture(folder / "a.dcm", drawn.pixels, header, study_id="1.2", series_id="1.3")
+    (folder / "bad.png").write_bytes(b"nothing")
+    (folder / "cut.dcm").write_bytes((folder / "a.dcm").read_bytes()[:900])
+    return folder
+
+
+@pytest.fixture
+def predict(run, films, tmp_path):
+    """Return a function that predicts the films into a folder."""
+
+    def call(name="out", *, names=None, rule=None, **settings):
+        given = PredictConfig(run_dir=str(run), output_dir=str(tmp_path / name), **settings)
+        return results.predict(given, rule or MaskConfig(), names or [str(films)], InferenceConfig())
+
+    return call
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_written_and_says_the_same(predict, films):
+    done = predict()
+    folder = done.directory
+    names = ["1.2.9", *(f"p{number}" for number in range(6))]
+    pictures = {f"{name}{ending}" for name in names for ending in ("_mask.png", "_overlay.png")}
+    tables = {"findings.csv", "submission.csv", "rejected.csv"}
+    assert {path.name for path in folder.iterdir()} == pictures | tables | {"1.2.9_seg.dcm", "1.2.9_overlay.dcm"}
+    submission = rows_of(folder / "submission.csv")
+    assert [row["ImageId"] for row in submission] == names
+    told = rows_of(folder / "findings.csv")
+    assert list(dict.fromkeys(row["image_id"] for row in told)) == names
+    for row in submission:
+        name = row["ImageId"]
+        source = films / "a.dcm" if name == "1.2.9" else films / f"{name}.png"
+        pixels = radiographs.read(source).pixels
+        mask = (pixels <= DARK).astype(np.uint8)
+        np.testing.assert_array_equal(cv2.imread(str(folder / f"{name}_mask.png"), cv2.IMREAD_UNCHANGED), mask * 255)
+        np.testing.assert_array_equal(rle.decode(row["EncodedPixels"], mask.shape), mask)
+        regions = [one for one in told if one["image_id"] == name]
+        assert sum(int(one["area_px"]) for one in regions) == mask.sum()
+        assert {one["file"] for one in regions} == {str(source)}
+    of_dicom = next(row for row in told if row["image_id"] == "1.2.9")
+    assert (of_dicom["unit"], of_dicom["spacing_source"]) == ("mm", "stated")
+    assert float(of_dicom["area_cm2"]) == pytest.approx(int(of_dicom["area_px"]) * 5 * 6 / 100, abs=0.01)
+    assert {row["unit"] for row in told if row["image_id"] != "1.2.9"} == {"px"}
+    rejected = rows_of(folder / "rejected.csv")
+    assert [row["file"] for row in rejected] == [str(films / "bad.png"), str(films / "cut.dcm")]
+    assert all("expected" in row["reason"] for row in rejected)
+
+
+def test_dicom_objects_belong_to_the_film_s_study_and_hold_its_mask(predict, films):
+    folder = predict(with_identity=True).directory
+    mask = (dicom.read(films / "a.dcm").pixels <= DARK).astype(np.uint8)
+    segmentation = pydicom.dcmread(folder / "1.2.9_seg.dcm")
+    np.testing.assert_array_equal(segmentation.pixel_array, mask)
+    overlay = pydicom.dcmread(folder / "1.2.9_overlay.dcm")
+    drawn = cv2.cvtColor(cv2.imread(str(folder / "1.2.9_overlay.png")), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(overlay.pixel_array, drawn)
+    assert {one.StudyInstanceUID for one in (segmentation, overlay)} == {"1.2"}
+
+
+def test_without_dicom_there_are_none(predict):
+    assert not list(predict(dicom=False).directory.glob("*.dcm"))
+
+
+def test_a_dicom_whose_study_is_not_known_is_predicted_and_told(predict, films):
+    dataset = pydicom.dcmread(films / "a.dcm")
+    del dataset.StudyInstanceUID
+    dataset.save_as(films / "a.dcm")
+    done = predict()
+    assert len(done.findings) == 7
+    ((path, reason),) = done.without_dicom
+    assert path == str(films / "a.dcm")
+    assert "StudyInstanceUID" in reason
+    assert (done.directory / "1.2.9_mask.png").exists()
+    assert not list(done.directory.glob("*.dcm"))
+
+
+def test_the_batch_size_changes_no_byte(predict):
+    folders = [predict(f"by {size}", batch_size=size).directory for size in (1, 3, 8)]
+    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_a_folder_that_is_read_may_be_written_and_is_read_alike_again(predict, films):
+    first = predict("films")
+    before = {path.name: path.read_bytes() for path in films.iterdir()}
+    second = predict("films")
+    assert str(second.findings) == str(first.findings)  # with nan
+    assert {path.name: path.read_bytes() for path in films.iterdir()} == before
+
+
+def test_a_second_film_of_one_id_is_rejected(predict, films):
+    shutil.copy(films / "a.dcm", films / "b.dcm")
+    done = predict()
+    assert [path for path, _ in done.rejected] == [str(films / name) for name in ("b.dcm", "bad.png", "cut.dcm")]
+    assert done.rejected[0][1] == (
+        f"{films / 'b.dcm'}: expected each image id once. Received: 1.2.9, as {films / 'a.dcm'}"
+    )
+
+
+def test_not_one_readable_file_is_one_clear_line(predict, films):
+    with pytest.raises(InputError, match=r"expected at least one readable file\. Received: .*bad\.png"):
+        predict(names=[str(films / "bad.png")])
+
+
+@pytest.fixture
+def stopped(predict, monkeypatch):
+    """Return a function that stops a prediction after some radiographs and tells which were examined."""
+    monkeypatch.setattr(kept, "_CHUNK", 2)
+    examined, real = [], reports.examine
+
+    def run(after, **settings):
+        examined.clear()
+
+        def examine(radiograph, *args, **options):
+            if len(examined) == after:
+                raise KeyboardInterrupt
+            examined.append(radiograph.path.name)
+            return real(radiograph, *args, **options)
+
+        monkeypatch.setattr(reports, "examine", examine)
+        try:
+            return predict(**settings), list(examined)
+        except KeyboardInterrupt:
+            return None, list(examined)
+
+    return run
+
+
+def test_what_was_stopped_goes_on_and_ends_in_the_same_bytes(stopped, predict, films):
+    whole = {path.name: path.read_bytes() for path in predict("whole").directory.iterdir()}
+    assert stopped(5) == (None, ["a.dcm", "p0.png", "p1.png", "p2.png", "p3.png"])
+    done, rest = stopped(99)
+    assert rest == ["p4.png", "p5.png"]
+    assert {path.name: path.read_bytes() for path in done.directory.iterdir()} == whole
+    assert len(done.rejected) == 2
+    assert films.exists()
+
+
+def test_what_has_changed_meanwhile_is_looked_at_again(stopped, films):
+    _, first = stopped(5)
+    cv2.imwrite(str(films / "p0.png"), phantom.draw(50, positive=False, size=64).pixels)
+    done, rest = stopped(99)
+    assert "p0.png" in rest
+    assert "a.dcm" not in rest
+    mask = (radiographs.read(films / "p0.png").pixels <= DARK).astype(np.uint8)
+    assert rows_of(done.directory / "submission.csv")[1]["EncodedPixels"] == rle.encode(mask)
+    assert first
+
+
+def test_other_settings_begin_anew(stopped):
+    stopped(5)
+    _, rest = stopped(99, rule=MaskConfig(threshold=0.25))
+    assert len(rest) == 7
+
+
+def test_damaged_notes_of_a_stopped_prediction_are_as_good_as_none(stopped, tmp_path):
+    stopped(5)
+    notes = list((tmp_path / "out").glob(".predicted-*"))
+    assert notes
+    for path in notes:
+        path.write_text("{")
+    _, rest = stopped(99)
+    assert len(rest) == 7
+
+
+def test_two_at_once_in_one_folder_are_kept_apart(predict, monkeypatch):
+    entered, leave = threading.Event(), threading.Event()
+    real = reports.examine
+
+    def examine(*args, **options):
+        entered.set()
+        leave.wait(60)
+        return real(*args, **options)
+
+    monkeypatch.setattr(reports, "examine", examine)
+    other = threading.Thread(target=predict)
+    other.start()
+    try:
+        assert entered.wait(60)
+        with pytest.raises(InputError, match=r"expected a folder that no other process is writing"):
+            predict()
+    finally:
+        leave.set()
+        other.join()
+
+
+def test_findings_are_kept_as_they_are():
+    """What stands in the hidden files comes back, nan too."""
+    found = findings.describe(
+        np.zeros((4, 4), np.uint8), np.zeros((4, 4)), image_id="x", path="p", presence=0.1, spacing=spacing.UNKNOWN
+    )
+    image = kept.Image(name="x", findings=found, mask="-1")
+    again = kept._image(json.loads(json.dumps(dataclasses.asdict(image))))
+    assert str(again) == str(dataclasses.replace(image, findings=list(found)))
