@@ -8,11 +8,13 @@ The way of the data, and the room that each step lives in:
     data.annotations         data.convert                (host)   (device, XLA)
 
 `pipeline` joins host and device for anybody's loop (`ptxtf.batches`), `training` does so under a strategy, `inference`
-applies a trained run, whose folder `rundir` knows; both run the network by `forward`. What a user can set is a field of
+applies trained runs, whose folders `rundir` knows; both run networks by `forward`. `exporting` makes files of them that
+need no ptxtf, `serving` a page to try them on. What a user can set is a field of
 a dataclass in `config`, and `flags` makes a command-line flag of each. `devices` tells what computes and shares its
 cores out, `pictures` draws, `files` writes whole or not at all, `errors` holds the exception that means "what you gave
-cannot be used". The command lines are `ptxtf.train`, `ptxtf.evaluate`, `ptxtf.compare` and `ptxtf.predict`, and in a
-checkout `tools.make_phantoms`, `tools.make_tfrecords`, `tools.check_tfrecords` and `tools.benchmark`.
+cannot be used". The command lines are `ptxtf.train`, `ptxtf.ensemble`, `ptxtf.evaluate`, `ptxtf.compare`,
+`ptxtf.predict`, `ptxtf.export` and `ptxtf.serve`, and in a checkout `tools.make_phantoms`, `tools.make_tfrecords`,
+`tools.check_tfrecords` and `tools.benchmark`.
 
 Arrays: `images` uint8 0..255 (bright = dense) until preprocessing, float32 0..1 after it; `masks` of {0, 1}; both
 [B, H, W, 1]. `logits` and `probabilities` are the model's.
