@@ -35,7 +35,8 @@ def test_a_published_system_is_trained_joined_scored_and_applied(system, records
     folder = tmp_path / "system"
     given = [f"--flagfile=ensemble_{system}.flags", f"--records_dir={records}", f"--output_dir={folder}"]
     recipe = tmp_path / "small.flags"  # the recipe, but in one size
-    recipe.write_text(f"--flagfile={system}.flags\n--first_sizes=\n--size_epochs=0\n--average=1\n--keep=last\n")
+    one_size = f"--first_sizes=\n--size_epochs={config.TrainConfig.size_epochs}\n"
+    recipe.write_text(f"--flagfile={system}.flags\n{one_size}--average=1\n--keep=last\n")
     assert processes.run("ptxtf.ensemble", [*given, *SMALL, f"--recipe={recipe}"])
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(
         [*networks, *([classifier] if classifier else [])]
