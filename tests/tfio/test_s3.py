@@ -98,6 +98,8 @@ def test_the_same_files_lie_there_and_nothing_else(ways):
         ("run/curves.png", 1),
         ("scores/images.csv", 1),
         ("found/*_mask.png", 24),
+        ("found/*_seg.dcm", 24),
+        ("found/*_overlay.dcm", 24),
     ],
 )
 def test_the_same_bytes(ways, pattern, least):
