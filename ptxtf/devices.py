@@ -39,7 +39,7 @@ def one_core_per_operation() -> bool:
     the whole process, and TensorFlow takes it only before it computes for the first time.
 
     Returns:
-        Whether a batch is to be divided in pairs, which are computed at the same time, see `forward.logits_function`:
+        Whether a batch is to be divided in pairs, which are computed at the same time, see `forward.in_parts`:
         true unless there is an accelerator.
     """
     if any(tf.config.get_visible_devices(kind) for kind in ("GPU", "TPU")):

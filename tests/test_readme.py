@@ -64,6 +64,14 @@ def test_names_in_the_readme_s_python_exist():
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True)
 
 
+def test_paths_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(r"`((?:ptxtf|tools|tests)/[\w/.]+)`", text)
+    assert len(found) > 5
+    for name in found:
+        assert (ROOT / name).exists(), name
+
+
 def test_links_in_the_readme_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).stat().st_size > 0, target

@@ -13,7 +13,7 @@
 
 Flows in: plain values. Flows out: objects that every later stage can trust. Nothing here parses flags or knows files
 or TensorFlow; messages speak of flags, as that is where most values come from. A field without a default must be given.
-One that another setting gives no effect is refused. `dataclasses.replace` makes a changed, checked copy.
+A setting that another one makes ineffective is refused. `dataclasses.replace` makes a changed, checked copy.
 """
 
 from ptxtf.config.exporting import ExportConfig

@@ -4,15 +4,18 @@ import dataclasses
 import math
 from typing import Literal
 
-from ptxtf.config.fields import check, check_fields, check_not_negative, check_seed, setting
+from ptxtf.config.fields import check, check_default, check_fields, check_not_negative, check_seed, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferenceConfig:
-    """How networks are asked; what is not given is as the folder of an ensemble has it, else as a run was trained."""
+    """How networks are asked.
+
+    What is not given, or given as the default, is as the folder of an ensemble has it.
+    """
 
     member_weights: tuple[float, ...] = setting(
-        "share of each run in the mean of several; empty: all count the same", ()
+        "share of each run (or cross-validation) in the mean of several; empty: all count the same", ()
     )
     members: Literal["final", "epochs"] = setting(
         "final: a run's final model; epochs: the networks of the epochs that it is the mean of (--average), each by "
@@ -20,8 +23,8 @@ class InferenceConfig:
         "final",
     )
     gate_dir: str = setting(
-        "run whose presence logit says whether there is a pneumothorax at all, as a classifier's does; empty: the "
-        "networks' own, where all have one",
+        "run whose presence logit says whether there is a pneumothorax at all, as a classifier's does; it is asked of "
+        "whole images as it was trained, mirrored too with --tta_flip; empty: the networks' own, where all have one",
         "",
     )
     tile_size: int = setting(
@@ -32,7 +35,7 @@ class InferenceConfig:
     tile_overlap: float = setting(
         "share of a tile's side that the next one covers again, 0 to below 1; tiles are blended by a Gaussian", 0.0
     )
-    at_size: int = setting("height and width at which images are looked at, in pixels; 0: as a run was trained", 0)
+    at_size: int = setting("height and width that images are brought to for networks, in pixels; 0: as trained", 0)
     tta_flip: bool = setting("ask of each view's mirror image too, and take the mean", False)
     tta_rotations: tuple[float, ...] = setting("angles of more views, in degrees: -5,5", ())
     tta_scales: tuple[float, ...] = setting("scales of more views: 0.9,1.1", ())
@@ -90,6 +93,9 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         check(bool(self.networks or self.run_dir), "networks or run_dir", networks=self.networks, run_dir=self.run_dir)
+        for name in ("recipe", "weights", "epochs", "image_size", "batch_size", "seed"):
+            is_for_nothing = not (self.networks or self.classifier)
+            check_default(self, name, when=is_for_nothing, of="networks")
         check(len(set(self.networks)) == len(self.networks), "networks, each once", networks=self.networks)
         check_not_negative(epochs=self.epochs, image_size=self.image_size, batch_size=self.batch_size)
         check_seed(self.seed)

@@ -63,7 +63,10 @@ class MaskConfig:
 class EvaluateConfig:
     """A trained run scored on one split."""
 
-    run_dir: str = setting("folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean")
+    run_dir: str = setting(
+        "folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean, by a threshold of "
+        "0.5 unless one is given (ptxtf.ensemble chooses one)"
+    )
     records_dir: str = setting("folder that tools.make_tfrecords wrote")
     output_dir: str = setting("folder for scores.json, images.csv, predictions.csv, report.html and report.md")
     split: str = setting("split to score; several: val+test", "test")
@@ -143,7 +146,10 @@ class CompareConfig:
 class PredictConfig:
     """A trained run applied to files."""
 
-    run_dir: str = setting("folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean")
+    run_dir: str = setting(
+        "folder that ptxtf.train or ptxtf.ensemble wrote; several with commas between: their mean, by a threshold of "
+        "0.5 unless one is given (ptxtf.ensemble chooses one)"
+    )
     output_dir: str = setting("folder for masks, overlays, findings.csv and submission.csv")
     dicom: bool = setting("write a DICOM Segmentation and a Secondary Capture of each DICOM too", True)
     with_identity: bool = setting(

@@ -16,7 +16,11 @@ class ServeConfig:
         "0.0.0.0: all that this machine has",
         "127.0.0.1",
     )
-    spacing_factor: float = setting("as of ptxtf.predict", 0.0)
+    spacing_factor: float = setting(
+        "what the pixel spacing that files state is multiplied by, as in ptxtf.predict; 0: by 1, or 2.5 for files like "
+        "SIIM-ACR's",
+        0.0,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -21,8 +21,8 @@ from ptxtf.data.dataset import readable
 from ptxtf.evaluation import calibration, gallery, notes, report, scores
 from ptxtf.evaluation import rows as image_rows
 from ptxtf.evaluation.results import IMAGES, PREDICTIONS, SCORES, Evaluation, Kept
-from ptxtf.inference import cases, choice, masks, members
-from ptxtf.inference.predictor import Predictor
+from ptxtf.inference import cases, masks
+from ptxtf.inference.system import System, load
 
 _CHUNK = 128
 """Images after whose scoring an evaluation can be stopped and go on from there."""
@@ -60,17 +60,15 @@ def evaluate(
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     other = Kept.read(files.path(config.against)) if config.against else None
-    predictor = Predictor.load(config.run_dir, asked, in_pairs=in_pairs)
-    rule = choice.complete(mask_config, config.run_dir)
-    predictor.check(rule)
-    dataset = cases.read(config.records_dir, config.split, image_size=predictor.image_size)
+    system = load(config.run_dir, mask_config, asked, in_pairs=in_pairs)
+    dataset = cases.read(config.records_dir, config.split, image_size=system.predictor.image_size)
     number, count = _part(config)
-    chunks = _Chunks(directory, _key(config, rule, asked), int(dataset.cardinality()), count)
-    _score_the_rest(chunks, number, predictor, dataset, config, rule)
+    chunks = _Chunks(directory, _key(config, system), int(dataset.cardinality()), count)
+    _score_the_rest(chunks, number, system, dataset, config)
     scored = chunks.together()
     if scored is None:
         return None
-    found = _conclude(directory, scored, dataset, config, rule, other)
+    found = _conclude(directory, scored, dataset, config, system, other)
     if count == 1:
         chunks.drop()
     return found
@@ -81,7 +79,7 @@ def _conclude(
     scored: Sequence[_Scored],
     dataset: tf.data.Dataset,
     config: EvaluateConfig,
-    rule: masks.Rule,
+    system: System,
     other: Kept | None,
 ) -> Evaluation:
     """Write what follows from all images."""
@@ -93,8 +91,8 @@ def _conclude(
         summary=scores.summarize(rows, resamples=config.bootstrap, seed=config.seed),
         pixels=calibration.merge([one.bins for one in scored]),
         presence=calibration.bins(np.array([row.presence for row in rows]), np.array([row.positive for row in rows])),
-        rule=rule,
-        notes=notes.of(rows, config, rule),
+        rule=system.rule,
+        notes=notes.of(rows, config, system),
         seconds_per_image=float(np.median([one.seconds for one in scored])),
         difference=other.differences(rows, config) if other else {},
         settings=config,
@@ -115,10 +113,9 @@ def _conclude(
 def _score_the_rest(
     chunks: "_Chunks",
     number: int,
-    predictor: Predictor,
+    system: System,
     dataset: tf.data.Dataset,
     config: EvaluateConfig,
-    rule: masks.Rule,
 ) -> None:
     """Score what of a part is not yet, chunk by chunk."""
     left = chunks.of_part(number)
@@ -128,17 +125,18 @@ def _score_the_rest(
     rest = dataset.shard(chunks.parts, number - 1).skip(done)
     rest = rest.apply(tf.data.experimental.assert_cardinality(left - done))
     with readable(config.records_dir):
-        scored = _score(predictor, rest, config, rule)
+        scored = _score(system, rest, config)
         while chunk := list(itertools.islice(scored, _CHUNK)):
             chunks.write(number, done, chunk)
             done += len(chunk)
 
 
-def _score(
-    predictor: Predictor, dataset: tf.data.Dataset, config: EvaluateConfig, rule: masks.Rule
-) -> Iterator[_Scored]:
-    batch_size = devices.images_at_once(config.batch_size)
-    for case, found in cases.predict(predictor, dataset, batch_size=batch_size, title="scoring"):
+def _score(system: System, dataset: tf.data.Dataset, config: EvaluateConfig) -> Iterator[_Scored]:
+    batch_size, rule = devices.images_at_once(config.batch_size), system.rule
+    ask_gate = rule.gate > 0
+    for case, found in cases.predict(
+        system.predictor, dataset, batch_size=batch_size, title="scoring", ask_gate=ask_gate
+    ):
         predicted_mask = masks.decide(found.probabilities, rule, presence=found.presence)
         presence = masks.presence(found.probabilities, rule, presence=found.presence)
         yield _Scored(
@@ -155,15 +153,10 @@ def _part(config: EvaluateConfig) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _key(config: EvaluateConfig, rule: masks.Rule, asked: InferenceConfig | None) -> str:
-    """Return what the results of an image depend on: settings, rule, models and records."""
-    shared = {name: getattr(config, name) for name in ("split", "spacing_factor")}
-    found = members.find(config.run_dir, asked)
-    made_of = [*found.files, files.path(config.records_dir) / shards.MANIFEST]
-    shares = [member.weight for member in found.networks]
-    return json.dumps(
-        [shared, shares, dataclasses.asdict(rule), dataclasses.asdict(found.asked), *map(shards.sha256, made_of)]
-    )
+def _key(config: EvaluateConfig, system: System) -> str:
+    """Return what the results of an image depend on."""
+    records = shards.sha256(files.path(config.records_dir) / shards.MANIFEST)
+    return json.dumps([config.split, config.spacing_factor, records, system.key()])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,16 +6,17 @@ from ptxtf.config import EvaluateConfig
 from ptxtf.data.spacing import NARROWEST_MM
 from ptxtf.evaluation.rows import Row
 from ptxtf.inference import choice, masks, members
+from ptxtf.inference.system import System
 
 
-def of(rows: Sequence[Row], config: EvaluateConfig, rule: masks.Rule) -> list[str]:
+def of(rows: Sequence[Row], config: EvaluateConfig, system: System) -> list[str]:
     """Return what is to be known, a line each."""
-    return [*_leakage(rows, config), *_chosen_here(config, rule), *_lengths(rows)]
+    return [*_leakage(rows, config, system.members), *_chosen_here(config, system.rule), *_lengths(rows)]
 
 
-def _leakage(rows: Sequence[Row], config: EvaluateConfig) -> list[str]:
+def _leakage(rows: Sequence[Row], config: EvaluateConfig, found: members.Members) -> list[str]:
     """Return which of the images, or of their patients, the run has learnt from."""
-    trained_on = members.trained_on(config.run_dir)
+    trained_on = members.trained_on(found)
     if trained_on is None:
         return [
             f"{config.run_dir} does not tell what it was trained on: whether it has seen these patients is not known."

@@ -2,8 +2,9 @@
 
 | module      | from                                       | to                                                    |
 |-------------|--------------------------------------------|-------------------------------------------------------|
-| network     | a run                                      | the pure function uint8 [B, S, S, 1] -> probabilities |
+| portable    | trained networks                           | the pure function uint8 [B, S, S, 1] -> probabilities |
 | equalise    | uint8 images                               | the same by CLAHE, in operations that converters know |
+| shrink      | uint8 images                               | the same at a network's own size, in such operations  |
 | decode      | PNG, JPEG or raw bytes                     | pixels, inside a graph                                |
 | decide      | probabilities                              | score, mask and run-length text, inside a graph       |
 | saved_model | all of these                               | a SavedModel                                          |

@@ -50,8 +50,7 @@ class Facts:
     @property
     def runs(self) -> dict[str, RunConfig]:
         """The settings of each run, by its folder's name."""
-        found = self.members
-        runs = [member.run_dir for member in (*found.networks, *([found.gate] if found.gate else []))]
+        runs = [member.run_dir for member in self.members.all]
         return {run.resolve().name: rundir.read_flags(run) for run in dict.fromkeys(runs)}
 
 
@@ -70,16 +69,16 @@ def read_scores(directory: files.Name) -> dict[str, Any]:
     return scores
 
 
-def data_lines(run_dir: files.Name) -> tuple[str, ...]:
+def data_lines(found: Members) -> tuple[str, ...]:
     """Return what the runs learnt from: counts of images and patients, and what their records, where they are, say."""
-    used = members.trained_on(run_dir) or []
+    used = members.trained_on(found) or []
     lines = []
     for kind, purpose in (("train", "learnt from"), ("val", "chosen by: epoch, threshold, smallest area")):
         images = [image for image in used if image.used == kind]
         patients = {image.patient for image in images} - {""}
         known = f" of {len(patients)} patients" if patients else ""
         lines += [f"{purpose}: {len(images)} images{known}"] if images else []
-    inputs = rundir.read_flags(members.find(run_dir).networks[0].run_dir).inputs
+    inputs = rundir.read_flags(found.networks[0].run_dir).inputs
     try:
         manifest = shards.read_manifest(inputs.records_dir)
         for split in filter(None, (inputs.train_split, inputs.val_split)):

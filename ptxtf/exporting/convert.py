@@ -18,7 +18,7 @@ from ptxtf.errors import InputError
 from ptxtf.exporting.portable import Portable
 
 _OPSET = 18
-"""Of ONNX: of December 2022, and the last that tf2onnx 1.16 writes."""
+"""Of ONNX: of December 2022."""
 
 
 def check_converters(formats: Sequence[str]) -> None:

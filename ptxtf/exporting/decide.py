@@ -31,9 +31,11 @@ def decide(probabilities: tf.Tensor, presence: tf.Tensor | None, rule: Rule) -> 
     """
     flat = tf.reshape(probabilities, [tf.shape(probabilities)[0], tf.reduce_prod(tf.shape(probabilities)[1:])])
     has_mask = tf.math.count_nonzero(flat >= rule.top_threshold, axis=1) >= rule.min_area_px
-    if presence is None or not rule.gate:
+    if not rule.gate:
         rank = tf.clip_by_value(rule.min_area_px, 1, tf.shape(flat)[1])
         scores = tf.math.top_k(flat, rank).values[:, -1]
+    elif presence is None:
+        raise ValueError(f"expected networks that say presence, for a rule with a gate. Received: gate={rule.gate}")
     else:
         scores = presence
         has_mask &= presence >= rule.gate

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from ptxtf import files
-from ptxtf.config import InferenceConfig, Precision
+from ptxtf.config import Precision
 from ptxtf.exporting.equalise import equalise
 from ptxtf.exporting.shrink import resize
 from ptxtf.inference import Predictor
+from ptxtf.inference.loading import Adapt
 from ptxtf.inference.network import Network, Outputs
 from ptxtf.models.rebuild import rebuild
 
@@ -36,22 +36,12 @@ class Portable(NamedTuple):
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
         """What the functions need."""
-        models = [network.model for network in (*self.networks, *([self.gate] if self.gate else []))]
-        return tuple(variable.value for model in models for variable in model.variables)
+        networks = [*self.networks, *([self.gate] if self.gate else [])]
+        return tuple(variable.value for network in networks for variable in network.model.variables)
 
 
-def load(run_dir: files.Name, asked: InferenceConfig | None = None, *, as_trained: bool = False) -> Portable:
-    """Load what training left.
-
-    Args:
-        run_dir: as `ptxtf.inference.Predictor.load` takes it.
-        asked: how the networks are asked.
-        as_trained: compute in the precision of training; else in float32.
-
-    Raises:
-        InputError: as `Predictor.load`.
-    """
-    predictor = Predictor.load(run_dir, asked, adapt=_as_it_is if as_trained else _in_float32)
+def of(predictor: Predictor) -> Portable:
+    """Return what is exported of networks, which compute as `adapt` lets them."""
     return Portable(
         networks=predictor.networks,
         gate=predictor.gate,
@@ -59,6 +49,11 @@ def load(run_dir: files.Name, asked: InferenceConfig | None = None, *, as_traine
         infer=predictor.portable(),
         infer_plainly=predictor.portable(lambda config: lambda images: equalise(images, config), resize),
     )
+
+
+def adapt(*, as_trained: bool) -> Adapt:
+    """Return what makes of a trained model the one that is exported: as it was trained, or in float32."""
+    return _as_it_is if as_trained else _in_float32
 
 
 def _as_it_is(model: keras.Model, precision: Precision) -> keras.Model:

@@ -13,7 +13,8 @@ import pathlib
 from ptxtf import files, rundir
 from ptxtf.config import ExportConfig, InferenceConfig, MaskConfig
 from ptxtf.exporting import card, convert, folder, portable, saved_model
-from ptxtf.inference import choice, masks, members
+from ptxtf.inference import choice, masks
+from ptxtf.inference.system import load
 
 _FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
 
@@ -40,11 +41,12 @@ def export(config: ExportConfig, mask_config: MaskConfig, asked: InferenceConfig
             folder that holds something else.
     """
     convert.check_converters(config.formats)
-    rule = choice.complete(mask_config, config.run_dir)
-    trained = portable.load(config.run_dir, asked, as_trained=config.precision == "trained")
+    adapt = portable.adapt(as_trained=config.precision == "trained")
+    system = load(config.run_dir, mask_config, asked, adapt=adapt)
+    trained, rule = portable.of(system.predictor), system.rule
     facts = card.Facts(
-        members=members.find(config.run_dir, asked),
-        used=card.data_lines(config.run_dir),
+        members=system.members,
+        used=card.data_lines(system.members),
         chosen=choice.read(config.run_dir),
         scores=card.read_scores(config.evaluation) if config.evaluation else None,
         rule=rule,

@@ -51,8 +51,8 @@ class Choice:
 def choose_rule(run_dir: files.Name, records_dir: files.Name, split: str, *, batch_size: int = 8) -> Choice:
     """Choose the rule that gives the highest mean Dice on a split at the original size; write rule.json to the folder.
 
-    Where the networks say whether there is a pneumothorax, a gate is chosen too; no gate is among those that are tried,
-    so that on this split it never lowers the score.
+    Where the networks say whether there is a pneumothorax, a gate is chosen too. To have none is tried as well, so that
+    on this split a gate never lowers the score.
 
     A weak network's best rule is to find next to nothing. One that does not beat that by 0.01 keeps a threshold of 0.5.
 

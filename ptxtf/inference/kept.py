@@ -38,7 +38,7 @@ class Kept:
 
     Args:
         directory: of the prediction.
-        key: of `_key`; what was kept with another one is as good as nothing.
+        key: what results depend on; what was kept with another one is as good as nothing.
         paths: of the files; what is kept of others, or of files that have changed, is left out.
     """
 

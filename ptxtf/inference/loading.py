@@ -56,7 +56,7 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
     if member.epoch is not None:
         _load_epoch(trained, member)
     _check_input(trained, path, tiles.size if tiles else image_size)
-    preprocess.check_fits(settings.preprocessing, image_size=(image_size, image_size))
+    preprocess.check_tile_grid(settings.preprocessing, image_size=(image_size, image_size))
     if tiles and tiles.size > image_size:
         raise InputError(f"expected --tile_size up to the image size, {image_size}. Received: tile_size={tiles.size}")
     return Network(

@@ -49,9 +49,9 @@ class Members:
     asked: InferenceConfig
 
     @property
-    def files(self) -> list[files.Path]:
-        """What holds the weights of all of them."""
-        return [member.file for member in (*self.networks, *([self.gate] if self.gate else []))]
+    def all(self) -> list[Member]:
+        """The networks, and the gate."""
+        return [*self.networks, *([self.gate] if self.gate else [])]
 
 
 def find(run_dir: files.Name, asked: InferenceConfig | None = None) -> Members:
@@ -65,34 +65,33 @@ def find(run_dir: files.Name, asked: InferenceConfig | None = None) -> Members:
         InputError: no run there; other weights than runs; an ensemble within another; epochs that are not kept.
     """
     asked = asked or InferenceConfig()
-    folders = _folders(run_dir)
-    if len(folders) == 1 and (folders[0] / rundir.ENSEMBLE).is_file():
-        folders, asked = _read(folders[0], asked)
-    for folder in folders:
+    named = folders(run_dir)
+    if len(named) == 1 and (named[0] / rundir.ENSEMBLE).is_file():
+        named, asked = _read(named[0], asked)
+    for folder in named:
         if (folder / rundir.ENSEMBLE).is_file():
             raise InputError(f"{folder}: expected runs as members of an ensemble. Received: another ensemble")
-    shares = asked.member_weights or (1.0,) * len(folders)
-    if len(shares) != len(folders):
+    shares = asked.member_weights or (1.0,) * len(named)
+    if len(shares) != len(named):
         raise InputError(
-            f"expected --member_weights for {len(folders)} runs. Received: member_weights={asked.member_weights}"
+            f"expected --member_weights for {len(named)} runs. Received: member_weights={asked.member_weights}"
         )
     networks: list[Member] = []
-    for folder, share in zip(folders, shares, strict=True):
+    for folder, share in zip(named, shares, strict=True):
         found = [member for run in _runs(folder) for member in _of_run(run, asked)]
         networks += [dataclasses.replace(member, weight=share / sum(shares) / len(found)) for member in found]
     gate = Member(files.path(asked.gate_dir), 1.0) if asked.gate_dir else None
     return Members(networks, gate, asked)
 
 
-def trained_on(run_dir: files.Name) -> list[rundir.Used] | None:
+def trained_on(found: Members) -> list[rundir.Used] | None:
     """Return the images that any of the networks has learnt from; None where one does not tell.
 
     Raises:
-        InputError: as `find`, and as `rundir.read_trained_on`.
+        InputError: as `rundir.read_trained_on`.
     """
-    found = find(run_dir)
-    runs = {member.run_dir for member in (*found.networks, *([found.gate] if found.gate else []))}
-    told = [rundir.read_trained_on(run) for run in sorted(runs, key=str)]
+    runs = dict.fromkeys(member.run_dir for member in found.all)
+    told = [rundir.read_trained_on(run) for run in runs]
     images: dict[rundir.Used, None] = {}
     for one in told:
         if one is None:
@@ -103,7 +102,7 @@ def trained_on(run_dir: files.Name) -> list[rundir.Used] | None:
 
 def write(directory: files.Path, runs: RunsConfig, asked: InferenceConfig) -> None:
     """Write ensemble.flags; runs within the folder are named from there, so that it can be moved."""
-    inner = [_relative(folder, directory) for folder in _folders(runs.run_dir)]
+    inner = [_relative(folder, directory) for folder in folders(runs.run_dir)]
     gate = _relative(files.path(asked.gate_dir), directory) if asked.gate_dir else ""
     content = flags.to_flagfile(RunsConfig(run_dir=",".join(inner)), dataclasses.replace(asked, gate_dir=gate))
     files.write_text(directory / rundir.ENSEMBLE, content)
@@ -119,7 +118,7 @@ def _absolute(name: str, directory: files.Path) -> files.Path:
     return path if path.is_absolute() else directory / name
 
 
-def _folders(run_dir: files.Name) -> list[files.Path]:
+def folders(run_dir: files.Name) -> list[files.Path]:
     """Return the folders that are named; a comma is part of a name where such a folder exists."""
     whole = files.path(run_dir)
     if "," not in str(run_dir) or whole.is_dir():

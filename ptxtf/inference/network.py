@@ -4,12 +4,13 @@
                                                   ─► tiles joined ─► sigmoid ─► views undone ─► float32 [B, S, S, 1]
 
 All views and tiles of all images are one long batch for the network, which takes it in parts of one size: parts are
-full whatever the images, and memory does not grow with their number.
+full whatever the images, and what a network holds while it computes does not grow with their number. (The pictures
+themselves are in memory, and their logits. What `portable` gives takes them all at once.)
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -61,6 +62,11 @@ class Network:
         return "presence" in forward.heads_of(self.model)
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """Those that are asked."""
+        return ("mask", "presence") if self.says_presence else ("mask",)
+
+    @property
     def per_image(self) -> int:
         """How many pictures of an image it is shown."""
         size = (self.image_size, self.image_size)
@@ -74,19 +80,11 @@ def ask(network: Network, *, in_pairs: bool) -> Callable[[tf.Tensor], Outputs]:
         network: which, and how it is asked.
         in_pairs: compute small parts at the same time, as `ptxtf.devices.one_core_per_operation` says.
     """
-    heads = ("mask", "presence") if network.says_presence else ("mask",)
-    logits_of = _logits_of(network, heads, in_pairs=in_pairs)
+    logits_of = _logits_of(network, network.heads, in_pairs=in_pairs)
     prepare, finish = (
         tf.function(part, jit_compile=True, autograph=False) for part in (_prepare(network), _finish(network))
     )
-
-    def outputs(images: tf.Tensor) -> Outputs:
-        found = logits_of(prepare(images))
-        if len(heads) == 1:
-            return Outputs(finish(found), None)
-        return Outputs(finish(found["mask"]), _presence(network, found["presence"]))
-
-    return outputs
+    return lambda images: _outputs(network, logits_of(prepare(images)), finish)
 
 
 def ask_presence(network: Network, *, in_pairs: bool) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -108,16 +106,16 @@ def portable(network: Network, equalise: Callable[[tf.Tensor], tf.Tensor]) -> Ca
         network: which, and how it is asked.
         equalise: uint8 images -> the same, equalised.
     """
-    heads = ("mask", "presence") if network.says_presence else ("mask",)
-    model, prepare, finish = forward.with_heads(network.model, *heads), _prepare(network, equalise), _finish(network)
+    model = forward.with_heads(network.model, *network.heads)
+    prepare, finish = _prepare(network, equalise), _finish(network)
+    return lambda images: _outputs(network, model(prepare(images), training=False), finish)
 
-    def outputs(images: tf.Tensor) -> Outputs:
-        found = model(prepare(images), training=False)
-        if len(heads) == 1:
-            return Outputs(finish(found), None)
-        return Outputs(finish(found["mask"]), _presence(network, found["presence"]))
 
-    return outputs
+def _outputs(network: Network, logits: Any, finish: Callable[[tf.Tensor], tf.Tensor]) -> Outputs:
+    """Make of all pictures' logits what is said of the images."""
+    if not network.says_presence:
+        return Outputs(finish(logits), None)
+    return Outputs(finish(logits["mask"]), _presence(network, logits["presence"]))
 
 
 def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> forward.Logits:

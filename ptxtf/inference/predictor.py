@@ -20,7 +20,6 @@ from ptxtf.config import InferenceConfig, PreprocessConfig
 from ptxtf.data import example
 from ptxtf.errors import InputError
 from ptxtf.inference import loading, members
-from ptxtf.inference.masks import Rule
 from ptxtf.inference.network import Network, Outputs, ask, ask_presence, portable
 
 Resize = Callable[[tf.Tensor, int], tf.Tensor]
@@ -39,7 +38,7 @@ def _resize_without_xla(images: tf.Tensor, size: int) -> tf.Tensor:
 
 
 class Film(NamedTuple):
-    """A radiograph that is to be looked at.
+    """A radiograph that is to be looked at; `of` makes one of pixels of any size.
 
     Attributes:
         key: whatever the caller knows it by.
@@ -51,12 +50,18 @@ class Film(NamedTuple):
     image: tf.Tensor
     size: tuple[int, ...]
 
+    @classmethod
+    def of(cls, key: Any, pixels: np.ndarray, image_size: int) -> "Film":
+        """Return a film of uint8 pixels [H, W], for networks that see images of image_size."""
+        image = example.resize(pixels[np.newaxis, ..., np.newaxis], (image_size, image_size))[0]
+        return cls(key, image, pixels.shape)
+
 
 class Found(NamedTuple):
     """What is found in one radiograph.
 
     Attributes:
-        probabilities: float32 [H, W], of each pixel; 0 where the gate let the image not pass.
+        probabilities: float32 [H, W], of each pixel; 0 where the gate shut the image out.
         presence: probability of a pneumothorax, of a classifier or a presence head; nan without either.
         seconds: that it took, its share of the batch's.
     """
@@ -95,13 +100,13 @@ class Predictor:
         self.image_size = max(network.image_size for network in networks)
         self.says_presence = bool(gate) or all(network.says_presence for network in networks)
         self._in_pairs = in_pairs
-        self._name = name
+        self.name = name
 
     @functools.cached_property
     def _ask(self) -> Callable[[tf.Tensor], Outputs]:
         """uint8 [B, image_size, image_size, 1] -> what all networks find."""
-        asked = [ask(network, in_pairs=self._in_pairs) for network in self.networks]
-        return tf.function(lambda images: self._mean(asked, images), autograph=False)
+        functions = [ask(network, in_pairs=self._in_pairs) for network in self.networks]
+        return tf.function(lambda images: self._mean(functions, images), autograph=False)
 
     @functools.cached_property
     def _ask_gate(self) -> Callable[[tf.Tensor], tf.Tensor] | None:
@@ -109,17 +114,12 @@ class Predictor:
         gate = self.gate
         if not gate:
             return None
-        asked = ask_presence(gate, in_pairs=self._in_pairs)
-        return tf.function(lambda images: asked(_resized(images, gate.image_size)), autograph=False)
+        function = ask_presence(gate, in_pairs=self._in_pairs)
+        return tf.function(lambda images: function(_resized(images, gate.image_size)), autograph=False)
 
     @classmethod
     def load(
-        cls,
-        run_directory: files.Name,
-        asked: InferenceConfig | None = None,
-        *,
-        in_pairs: bool = False,
-        adapt: loading.Adapt = forward.for_this_device,
+        cls, run_directory: files.Name, asked: InferenceConfig | None = None, *, in_pairs: bool = False
     ) -> "Predictor":
         """Load what training left.
 
@@ -127,17 +127,31 @@ class Predictor:
             run_directory: that `ptxtf.train` or `ptxtf.ensemble` wrote; or several, with commas between.
             asked: how the networks are to be asked; by default as they were trained, or as the ensemble's folder says.
             in_pairs: as the class takes it.
-            adapt: makes of a model, and the precision that it was trained in, the one that computes.
 
         Raises:
             InputError: no finished run in that folder; settings that do not go with it.
         """
-        found = members.find(run_directory, asked)
+        return cls.of(members.find(run_directory, asked), in_pairs=in_pairs)
+
+    @classmethod
+    def of(
+        cls, found: members.Members, *, in_pairs: bool = False, adapt: loading.Adapt = forward.for_this_device
+    ) -> "Predictor":
+        """Load networks.
+
+        Args:
+            found: which they are.
+            in_pairs: as the class takes it.
+            adapt: makes of a model, and the precision that it was trained in, the one that computes.
+
+        Raises:
+            InputError: a run is not finished; settings that do not go with it.
+        """
         networks, gate = loading.load(found, adapt)
-        return cls(networks, gate=gate, in_pairs=in_pairs, name=", ".join(map(str, found.files)))
+        return cls(networks, gate=gate, in_pairs=in_pairs, name=", ".join(str(member.file) for member in found.all))
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]."""
+        """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]; a gate has no part in them."""
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 1:
             raise ValueError(f"expected images: uint8 [B, H, W, 1]. Received: {images.dtype.name} {images.shape}")
@@ -149,15 +163,9 @@ class Predictor:
         found = self._ask(example.resize(images, size)).probabilities
         return tf.image.resize(found, original, method="bilinear")
 
-    def check(self, rule: Rule) -> None:
-        """Raise InputError where a rule asks for a presence that no network says."""
-        if rule.gate and not self.says_presence:
-            raise InputError(
-                f"expected --gate_dir, or networks with a presence logit (--presence_weight), with a gate of "
-                f"{rule.gate}. Received: {self._name}"
-            )
-
-    def each(self, films: Iterable[Film], *, batch_size: int, gate: float = 0.0) -> Iterator[tuple[Any, Found]]:
+    def each(
+        self, films: Iterable[Film], *, batch_size: int, gate: float = 0.0, ask_gate: bool = True
+    ) -> Iterator[tuple[Any, Found]]:
         """Yield the key of one film after another with what is found in it.
 
         Batches are filled across films, the last with black images, so that one compiled program serves all.
@@ -166,22 +174,25 @@ class Predictor:
             films: radiographs, of which no more are taken at a time than a few batches.
             batch_size: images that are computed together.
             gate: films whose presence, as a classifier says it, is below are not asked for masks.
+            ask_gate: ask the classifier, if there is one, though no film is shut out.
 
         Raises:
             InputError: a network gives nan.
         """
-        window = _WINDOW * batch_size if self._ask_gate else batch_size
-        for group in _groups(films, window):
-            presence, seconds = self._presence(group, batch_size)
+        classify = self._ask_gate if gate or ask_gate else None
+        for group in _groups(films, _WINDOW * batch_size if classify else batch_size):
+            presence, seconds = self._presence(classify, group, batch_size)
             passing = [film for film, one in zip(group, presence, strict=True) if not one < gate]
             masks = self._masks(passing, batch_size)
             for film, one in zip(group, presence, strict=True):
                 if one < gate:
-                    yield film.key, Found(np.zeros(film.size[:2], np.float32), one, seconds)
+                    yield film.key, Found(np.zeros(film.size, np.float32), one, seconds)
                     continue
                 found = next(masks)
-                presence_of = one if self._ask_gate else found.presence
-                yield film.key, found._replace(presence=presence_of, seconds=found.seconds + seconds)
+                yield (
+                    film.key,
+                    found._replace(presence=one if classify else found.presence, seconds=found.seconds + seconds),
+                )
 
     def portable(
         self,
@@ -196,11 +207,11 @@ class Predictor:
             equalise: makes of settings what equalises images by them.
             resize: brings images to a network's own size.
         """
-        asked = [portable(network, equalise(network.config)) for network in self.networks]
+        functions = [portable(network, equalise(network.config)) for network in self.networks]
         gate = portable(self.gate, equalise(self.gate.config)) if self.gate else None
 
         def outputs(images: tf.Tensor) -> Outputs:
-            found = self._mean(asked, images, resize)
+            found = self._mean(functions, images, resize)
             if not gate or not self.gate:
                 return found
             return found._replace(presence=gate(_resized(images, self.gate.image_size, resize)).presence)
@@ -208,12 +219,12 @@ class Predictor:
         return outputs
 
     def _mean(
-        self, asked: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor, resize: Resize = _resize
+        self, functions: Sequence[Callable[[tf.Tensor], Outputs]], images: tf.Tensor, resize: Resize = _resize
     ) -> Outputs:
         """Return the weighted mean of what the networks find."""
         size = (self.image_size, self.image_size)
         probabilities, presence = tf.constant(0.0), tf.constant(0.0)
-        for network, one in zip(self.networks, asked, strict=True):
+        for network, one in zip(self.networks, functions, strict=True):
             with tf.control_dependencies([probabilities]):  # or all would take their memory at the same time
                 found = one(_resized(images, network.image_size, resize))
             masks = found.probabilities
@@ -225,14 +236,16 @@ class Predictor:
         has_presence = self.says_presence and not self.gate
         return Outputs(probabilities, presence if has_presence else None)
 
-    def _presence(self, films: Sequence[Film], batch_size: int) -> tuple[list[float], float]:
-        """Return what the gate says of each film, nan without one, and the seconds that it took of each."""
-        if self._ask_gate is None:
+    def _presence(
+        self, classify: Callable[[tf.Tensor], tf.Tensor] | None, films: Sequence[Film], batch_size: int
+    ) -> tuple[list[float], float]:
+        """Return what a gate says of each film, nan without one, and the seconds that it took of each."""
+        if classify is None:
             return [np.nan] * len(films), 0.0
         start = time.perf_counter()
         found: list[float] = []
         for group in _groups(films, batch_size):
-            found += self._checked(self._ask_gate(_stacked(group, batch_size)).numpy())[: len(group)].tolist()
+            found += self._checked(classify(_stacked(group, batch_size)).numpy())[: len(group)].tolist()
         return found, (time.perf_counter() - start) / len(films)
 
     def _masks(self, films: Sequence[Film], batch_size: int) -> Iterator[Found]:
@@ -244,12 +257,12 @@ class Predictor:
             small = self._checked(outputs.probabilities.numpy())
             seconds = (time.perf_counter() - start) / len(group)
             for film, probabilities, one in zip(group, small, presence, strict=False):
-                grown = tf.image.resize(probabilities, film.size[:2], method="bilinear").numpy()[..., 0]
+                grown = tf.image.resize(probabilities, film.size, method="bilinear").numpy()[..., 0]
                 yield Found(grown, one, seconds)
 
     def _checked(self, numbers: np.ndarray) -> np.ndarray:
         if not np.isfinite(numbers).all():
-            raise InputError(f"{self._name}: expected a model that gives numbers. Received: nan")
+            raise InputError(f"{self.name}: expected a model that gives numbers. Received: nan")
         return numbers
 
 

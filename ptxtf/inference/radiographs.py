@@ -16,7 +16,8 @@ from ptxtf import files
 from ptxtf.data import dicom, images
 from ptxtf.errors import InputError
 
-WRITTEN_ENDINGS = ("_mask.png", "_overlay.png", "_seg.dcm", "_overlay.dcm")
+MASK, OVERLAY, DICOM_MASK, DICOM_OVERLAY = "_mask.png", "_overlay.png", "_seg.dcm", "_overlay.dcm"
+WRITTEN_ENDINGS = (MASK, OVERLAY, DICOM_MASK, DICOM_OVERLAY)
 """How the files end that a prediction writes."""
 
 _LONGEST = 160

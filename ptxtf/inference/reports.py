@@ -14,7 +14,7 @@ import numpy as np
 from ptxtf import files, pictures
 from ptxtf.data import spacing
 from ptxtf.errors import InputError
-from ptxtf.inference import findings, masks
+from ptxtf.inference import findings, masks, radiographs
 from ptxtf.inference.findings import Finding
 from ptxtf.inference.predictor import Found
 from ptxtf.inference.radiographs import Radiograph
@@ -80,18 +80,18 @@ def write(directory: files.Path, report: Report, *, model: str, dicom: bool, wit
         Why there are no DICOM objects of a DICOM; "" where there are, or none were to be.
     """
     source, name = report.radiograph, report.radiograph.name
-    files.write_bytes(directory / f"{name}_mask.png", pictures.png(report.mask * 255))
-    files.write_bytes(directory / f"{name}_overlay.png", pictures.png(report.overlay))
+    files.write_bytes(directory / f"{name}{radiographs.MASK}", pictures.png(report.mask * 255))
+    files.write_bytes(directory / f"{name}{radiographs.OVERLAY}", pictures.png(report.overlay))
     if not (dicom and source.is_dicom):
         return ""
     from ptxtf.data import dicom_results  # takes half a second
 
     try:
-        for what, write_object, array in (
-            ("seg", dicom_results.write_segmentation, report.mask),
-            ("overlay", dicom_results.write_overlay, report.overlay),
+        for ending, write_object, array in (
+            (radiographs.DICOM_MASK, dicom_results.write_segmentation, report.mask),
+            (radiographs.DICOM_OVERLAY, dicom_results.write_overlay, report.overlay),
         ):
-            path = directory / f"{name}_{what}.dcm"
+            path = directory / f"{name}{ending}"
             write_object(path, array, source.path, model=model, with_identity=with_identity)
     except InputError as error:
         return str(error)

@@ -14,18 +14,18 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import tqdm
 
 from ptxtf import devices, files, rundir
 from ptxtf.config import InferenceConfig, MaskConfig, PredictConfig
-from ptxtf.data import example, rle, shards
+from ptxtf.data import rle
 from ptxtf.errors import InputError
-from ptxtf.inference import choice, findings, masks, members, radiographs, reports
+from ptxtf.inference import findings, masks, radiographs, reports
 from ptxtf.inference.findings import Finding
 from ptxtf.inference.kept import Image, Kept
-from ptxtf.inference.predictor import Film, Predictor
+from ptxtf.inference.predictor import Film
 from ptxtf.inference.radiographs import Radiograph
+from ptxtf.inference.system import System, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,28 +69,25 @@ def predict(
             process at work in the folder.
     """
     paths = radiographs.find(names)
-    predictor = Predictor.load(config.run_dir, asked, in_pairs=in_pairs)
-    rule = choice.complete(mask_config, config.run_dir)
-    predictor.check(rule)
+    system = load(config.run_dir, mask_config, asked, in_pairs=in_pairs)
     directory = files.path(config.output_dir)
     directory.mkdir(parents=True, exist_ok=True)
     with files.locked(directory):
         files.sweep(directory)
-        kept = Kept(directory, _key(config, rule, asked), paths)
+        kept = Kept(directory, _key(config, system), paths)
         todo = [path for path in paths if path not in kept.images]
-        images = _predict(todo, predictor, rule, config, names=kept.names())
+        images = _predict(todo, system, config, names=kept.names())
         bar = tqdm.tqdm(total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None)
         with bar, kept:
             for path, image in images:
                 kept.add(path, image)
                 bar.update()
-        return _conclude(directory, kept, rule)
+        return _conclude(directory, kept, system.rule)
 
 
 def _predict(
     paths: Sequence[files.Path],
-    predictor: Predictor,
-    rule: masks.Rule,
+    system: System,
     config: PredictConfig,
     *,
     names: dict[str, files.Path],
@@ -99,15 +96,15 @@ def _predict(
 
     Args:
         paths: of the files.
-        predictor: the networks.
-        rule: that makes masks.
+        system: that makes masks.
         config: where to write, and what.
         names: of results that are there already, with the files that they are of.
     """
     rejected: list[tuple[files.Path, Image]] = []
     batch_size = min(devices.images_at_once(config.batch_size), max(1, len(paths)))
-    films = _films(_read(paths, names, rejected), predictor.image_size)
-    for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate):
+    predictor, rule = system.predictor, system.rule
+    films = (Film.of(one, one.pixels, predictor.image_size) for one in _read(paths, names, rejected))
+    for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate, ask_gate=False):
         yield from _taken(rejected)
         report = reports.examine(radiograph, found, rule, spacing_factor=config.spacing_factor)
         without_dicom = reports.write(
@@ -144,12 +141,6 @@ def _read(
         yield radiograph
 
 
-def _films(found: Iterator[Radiograph], size: int) -> Iterator[Film]:
-    for radiograph in found:
-        pixels = radiograph.pixels[np.newaxis, ..., np.newaxis]
-        yield Film(radiograph, example.resize(pixels, (size, size))[0], radiograph.pixels.shape)
-
-
 def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
     """Write what follows from all files, in their order."""
     images = kept.in_order()
@@ -171,10 +162,6 @@ def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
     )
 
 
-def _key(config: PredictConfig, rule: masks.Rule, asked: InferenceConfig | None) -> str:
-    """Return what the results of a file depend on: settings, rule and models."""
-    found = members.find(config.run_dir, asked)
-    shares = [member.weight for member in found.networks]
-    written = [config.spacing_factor, config.dicom, config.with_identity]
-    asked_for = [dataclasses.asdict(rule), dataclasses.asdict(found.asked)]
-    return json.dumps([written, shares, *asked_for, *map(shards.sha256, found.files)])
+def _key(config: PredictConfig, system: System) -> str:
+    """Return what the results of a file depend on."""
+    return json.dumps([config.spacing_factor, config.dicom, config.with_identity, system.key()])

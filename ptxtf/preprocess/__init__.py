@@ -20,7 +20,7 @@ inside tf.data (contrast, gamma and blur but for a pixel in 10**9, and from Tens
 that were changed out of 0..1 are clipped. What an epoch does not change, `equalise`, may be done once for all and kept.
 """
 
-from ptxtf.preprocess.fitting import check_fits
+from ptxtf.preprocess.fitting import check_fits, check_tile_grid
 from ptxtf.preprocess.inference import equalise, for_inference
 from ptxtf.preprocess.tiles import Tiles, cut, join, tiles_of, tiles_per_image
 from ptxtf.preprocess.training import Augment, for_training
@@ -31,6 +31,7 @@ __all__ = [
     "Tiles",
     "View",
     "check_fits",
+    "check_tile_grid",
     "cut",
     "equalise",
     "for_inference",

@@ -10,9 +10,10 @@ import numpy as np
 
 from ptxtf import pictures, rundir
 from ptxtf.config import InferenceConfig, MaskConfig, ServeConfig
-from ptxtf.data import example
-from ptxtf.inference import choice, findings, radiographs, reports
-from ptxtf.inference.predictor import Film, Found, Predictor
+from ptxtf.inference import findings, radiographs, reports
+from ptxtf.inference.predictor import Film, Found
+from ptxtf.inference.system import System
+from ptxtf.inference.system import load as load_system
 from ptxtf.serving.app import Examine
 from ptxtf.serving.results import Examined, file_name
 
@@ -34,15 +35,14 @@ def load(config: ServeConfig, mask_config: MaskConfig, asked: InferenceConfig | 
     Raises:
         InputError: no finished run, a damaged rule.json.
     """
-    predictor = Predictor.load(config.run_dir, asked)
-    rule = choice.complete(mask_config, config.run_dir)
-    predictor.check(rule)
-    _look(predictor, np.zeros((predictor.image_size, predictor.image_size), np.uint8), gate=0.0)
+    system = load_system(config.run_dir, mask_config, asked)
+    size = system.predictor.image_size
+    _look(system, np.zeros((size, size), np.uint8), gate=0.0)
 
     def examine(path: pathlib.Path) -> Examined:
         radiograph = radiographs.read(path)
-        found = _look(predictor, radiograph.pixels, gate=rule.gate)
-        report = reports.examine(radiograph, found, rule, spacing_factor=config.spacing_factor)
+        found = _look(system, radiograph.pixels, gate=system.rule.gate)
+        report = reports.examine(radiograph, found, system.rule, spacing_factor=config.spacing_factor)
         said = [dataclasses.replace(finding, file=path.name) for finding in report.findings]
         film = pictures.shrink(radiograph.pixels, _SHOWN)
         return Examined(
@@ -58,11 +58,10 @@ def load(config: ServeConfig, mask_config: MaskConfig, asked: InferenceConfig | 
     return examine
 
 
-def _look(predictor: Predictor, pixels: np.ndarray, *, gate: float) -> Found:
+def _look(system: System, pixels: np.ndarray, *, gate: float) -> Found:
     """Return what is found in one radiograph, uint8 [H, W]."""
-    size = (predictor.image_size, predictor.image_size)
-    film = Film("", example.resize(pixels[np.newaxis, ..., np.newaxis], size)[0], pixels.shape)
-    ((_, found),) = predictor.each([film], batch_size=1, gate=gate)
+    film = Film.of("", pixels, system.predictor.image_size)
+    ((_, found),) = system.predictor.each([film], batch_size=1, gate=gate)
     return found
 
 

@@ -45,13 +45,14 @@ def join(config: EnsembleConfig, asked: InferenceConfig, *, batch_size: int = 8)
     to_train = parts(config)
     for part in to_train:  # here, not after hours
         flags.parse(part.train, *settings.RUN)
+    _check_the_rest(config, asked)
     if not shards.read_manifest(config.records_dir).images(config.split):
         raise InputError(f"{config.records_dir}: expected images in split {config.split!r}. Received: none")
     given = [config.run_dir] if config.run_dir else []
-    trained = [str(part.run_dir) for part in to_train]
-    runs = RunsConfig(run_dir=",".join([*given, *trained[: len(config.networks)]]))
+    networks = [str(part.run_dir) for part in to_train[: len(config.networks)]]
+    runs = RunsConfig(run_dir=",".join([*given, *networks]))
     if config.classifier:
-        asked = dataclasses.replace(asked, gate_dir=trained[-1])
+        asked = dataclasses.replace(asked, gate_dir=str(to_train[-1].run_dir))
     directory.mkdir(parents=True, exist_ok=True)
     with files.locked(directory):
         for number, part in enumerate(to_train, start=1):
@@ -62,6 +63,24 @@ def join(config: EnsembleConfig, asked: InferenceConfig, *, batch_size: int = 8)
                 )
         members.write(directory, runs, asked)
         return choose_rule(directory, config.records_dir, config.split, batch_size=batch_size)
+
+
+def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
+    """Check what does not wait for the networks that are still to be trained.
+
+    Raises:
+        InputError: runs that are not there; other weights than runs; two gates.
+    """
+    if config.classifier and asked.gate_dir:
+        raise InputError(f"expected no --gate_dir with --classifier. Received: gate_dir={asked.gate_dir}")
+    if asked.gate_dir:
+        members.find(asked.gate_dir)
+    there = members.folders(config.run_dir) if config.run_dir else []
+    for folder in there:
+        members.find(folder, dataclasses.replace(asked, member_weights=(), gate_dir=""))
+    count = len(there) + len(config.networks)
+    if asked.member_weights and len(asked.member_weights) != count:
+        raise InputError(f"expected --member_weights for {count} runs. Received: member_weights={asked.member_weights}")
 
 
 def parts(config: EnsembleConfig) -> list[Part]:
@@ -78,8 +97,10 @@ def _part(config: EnsembleConfig, name: str) -> Part:
     """Return what trains a network, called by its decoder and backbone."""
     decoder, _, backbone = name.partition("/")
     if decoder not in _DECODERS or backbone not in models.BACKBONES:
-        hint = did_you_mean(backbone, models.BACKBONES) or did_you_mean(decoder, _DECODERS)
-        raise InputError(f"expected networks as decoder/backbone: unet/resnet34. {hint}Received: {name}")
+        wrong = (decoder, _DECODERS) if decoder not in _DECODERS else (backbone, models.BACKBONES)
+        raise InputError(
+            f"{did_you_mean(*wrong)}expected networks as decoder/backbone: unet/resnet34. Received: {name}"
+        )
     run_dir = files.path(config.output_dir) / f"{decoder}_{backbone}"
     given = {name: getattr(config, name) for name in ("epochs", "image_size", "batch_size", "weights")}
     return Part(
@@ -94,7 +115,7 @@ def _part(config: EnsembleConfig, name: str) -> Part:
             *_defaults(ModelConfig, () if decoder in ("unet", "unet_plus_plus") else ("decoder_filters",)),
             f"--backbone={backbone}",
             *(f"--{name}={value}" for name, value in given.items() if value),
-            *(_OF_IMAGES if decoder == "classifier" else []),
+            *(_CLASSIFIER_FLAGS if decoder == "classifier" else []),
         ],
     )
 
@@ -104,7 +125,7 @@ def _defaults(config: type, names: Sequence[str]) -> list[str]:
     return [f"--{name}={flags.to_text(getattr(config, name))}" for name in names]
 
 
-_OF_IMAGES = [
+_CLASSIFIER_FLAGS = [
     *_defaults(LossConfig, [field.name for field in dataclasses.fields(LossConfig)]),
     "--focal_weight=0",
     "--dice_weight=0",

@@ -9,7 +9,8 @@ import pytest
 
 from ptxtf import config, rundir
 from ptxtf.data import rle
-from ptxtf.inference import Predictor, choice, masks
+from ptxtf.exporting import portable
+from ptxtf.inference import Predictor, choice, masks, members
 
 
 def network_of_nine() -> keras.Model:
@@ -72,3 +73,14 @@ def python():
 @pytest.fixture(scope="session")
 def write_a_run():
     return write_run
+
+
+@pytest.fixture(scope="session")
+def ready():
+    """Return a function that gives a run's networks as they are exported."""
+
+    def load(run, *, as_trained=False):
+        adapt = portable.adapt(as_trained=as_trained)
+        return portable.of(Predictor.of(members.find(run), adapt=adapt))
+
+    return load

@@ -26,7 +26,7 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory, write_a_run, python):
+def known(tmp_path_factory, write_a_run, python, ready):
     """Return a function that gives one of `RUNS`, or one of a U-Net, to be exported and as Python applies it."""
 
     @functools.cache
@@ -35,7 +35,7 @@ def known(tmp_path_factory, write_a_run, python):
             models.unet("tiny", weights=None, decoder_filters=(8,) * 5, precision="float32") if name == "unet" else None
         )
         run = write_a_run(tmp_path_factory.mktemp("run"), model=unet, **RUNS.get(name, {}))
-        return portable.load(run), python(run)
+        return ready(run), python(run)
 
     return get
 

@@ -101,7 +101,7 @@ def test_records_that_are_there_are_counted(records, run):
     inputs = config.InputConfig(records_dir=str(records))
     rundir.write_flags(run, rundir.read_flags(run)._replace(inputs=inputs))
     manifest = json.loads((records / "dataset.json").read_text())["card"]["splits"]
-    assert card.data_lines(run)[2:] == tuple(
+    assert card.data_lines(members.find(run))[2:] == tuple(
         f"records, {split}: {manifest[split]['images']} images, {manifest[split]['positives']} with a pneumothorax"
         for split in ("train", "val")
     )

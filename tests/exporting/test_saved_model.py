@@ -32,14 +32,18 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, write_a_run, python):
+def exported(tmp_path_factory, write_a_run, python, ready):
     """Return a function that gives one of `RUNS` as a SavedModel's folder, and as Python applies it."""
 
     @functools.cache
     def get(name):
         folder = tmp_path_factory.mktemp("exported")
         run = write_a_run(folder / "run", **RUNS[name])
-        saved_model.save(portable.load(run), choice.complete(MaskConfig(), run), folder / "saved_model")
+        saved_model.save(
+            ready(run),
+            choice.complete(MaskConfig(), run),
+            folder / "saved_model",
+        )
         return folder / "saved_model", python(run)
 
     return get
@@ -206,7 +210,7 @@ def test_what_the_network_says_of_presence_goes_through():
     )
 
 
-def test_half_precision_is_computed_in_float32_unless_asked(write_a_run, tmp_path, rng):
+def test_half_precision_is_computed_in_float32_unless_asked(write_a_run, ready, tmp_path, rng):
     settings = {"weights": None, "decoder_filters": (8,) * 5}
     half = models.unet("tiny", precision="mixed_bfloat16", **settings)
     exact = models.unet("tiny", precision="float32", **settings)
@@ -214,13 +218,17 @@ def test_half_precision_is_computed_in_float32_unless_asked(write_a_run, tmp_pat
     run = write_a_run(tmp_path / "run", model=half, precision="mixed_bfloat16", clahe=False)
     batch = tf.constant(rng.integers(0, 256, (2, 64, 64, 1)).astype(np.uint8))
     expected = tf.sigmoid(exact(tf.cast(batch, tf.float32) / 255, training=False))
-    np.testing.assert_allclose(portable.load(run).infer(batch)[0], expected, atol=1e-5)
-    trained = portable.load(run, as_trained=True).infer(batch)[0]
+    np.testing.assert_allclose(
+        ready(run).infer(batch)[0],
+        expected,
+        atol=1e-5,
+    )
+    trained = ready(run, as_trained=True).infer(batch)[0]
     assert trained.dtype == tf.float32
     assert 1e-5 < np.abs(trained - expected).max() < 0.05
 
 
-def test_heads_that_only_training_needs_are_left_out(write_a_run, tmp_path, rng):
+def test_heads_that_only_training_needs_are_left_out(write_a_run, ready, tmp_path, rng):
     images_in = keras.Input((None, None, 1))
     mask = keras.layers.Conv2D(1, 1)(images_in)
     side = keras.layers.Conv2D(1, 1)(images_in)
@@ -228,4 +236,8 @@ def test_heads_that_only_training_needs_are_left_out(write_a_run, tmp_path, rng)
     run = write_a_run(tmp_path / "run", model=model, clahe=False)
     batch = rng.integers(0, 256, (1, 64, 64, 1)).astype(np.uint8)
     expected = tf.sigmoid(model(batch / np.float32(255))["mask"])
-    np.testing.assert_allclose(portable.load(run).infer(tf.constant(batch))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        ready(run).infer(tf.constant(batch))[0],
+        expected,
+        atol=1e-6,
+    )

@@ -32,7 +32,7 @@ def test_a_run_is_alone(run):
     found = members.find(run("a"))
     assert told(found) == [("a", None, 1.0)]
     assert (found.gate, found.asked) == (None, InferenceConfig())
-    assert [path.name for path in found.files] == ["model.keras"]
+    assert [member.file.name for member in found.all] == ["model.keras"]
 
 
 def test_several_share_alike_or_as_they_are_weighted(run):
@@ -60,7 +60,7 @@ def test_the_epochs_of_a_run_take_part_by_themselves(run):
     text = f"{run('a', epochs=(2, 7))},{run('b', epochs=(1,))}"
     found = members.find(text, InferenceConfig(members="epochs"))
     assert told(found) == [("a", 2, 1 / 4), ("a", 7, 1 / 4), ("b", 1, 1 / 2)]
-    assert [path.name for path in found.files] == [rundir.weights_name(epoch) for epoch in (2, 7, 1)]
+    assert [member.file.name for member in found.all] == [rundir.weights_name(epoch) for epoch in (2, 7, 1)]
     with pytest.raises(InputError, match=r"epochs: expected the weights of epochs for --members=epochs"):
         members.find(run("c"), InferenceConfig(members="epochs"))
 
@@ -97,10 +97,10 @@ def test_a_folder_without_a_run_is_told(tmp_path, name):
 def test_what_any_network_has_learnt_from_counts(run):
     one = run("a", used=[rundir.Used("1", "p", "train"), rundir.Used("2", "q", "val")])
     other = run("b", used=[rundir.Used("1", "p", "train"), rundir.Used("3", "q", "train")])
-    found = members.trained_on(f"{one},{other}")
+    found = members.trained_on(members.find(f"{one},{other}"))
     assert sorted(found) == [("1", "p", "train"), ("2", "q", "val"), ("3", "q", "train")]
     (other / "trained_on.json").unlink()
-    assert members.trained_on(f"{one},{other}") is None
+    assert members.trained_on(members.find(f"{one},{other}")) is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -106,15 +105,29 @@ def test_finished_runs_are_joined_as_they_are(joined, records):
     assert json.loads((folder / "rule.json").read_text())["split"] == "val"
 
 
-def test_a_folder_that_is_joined_again_goes_on_with_what_is_there(joined, records, monkeypatch):
-    monkeypatch.setattr(processes, "run", lambda *_: pytest.fail("nothing is to be trained"))
-    first, folder, runs = joined()
-    shutil.rmtree(folder)
-    again = ensemble.join(
-        EnsembleConfig(records_dir=str(records), output_dir=str(folder), run_dir=",".join(map(str, runs))),
-        InferenceConfig(),
+def test_a_stopped_ensemble_goes_on_where_it_was(records, finished, tmp_path, monkeypatch):
+    """Its commands are those of the first time; a run that is there is left to ptxtf.train, which goes on by itself."""
+    settings = EnsembleConfig(
+        records_dir=str(records), output_dir=str(tmp_path), networks=("unet/tiny", "fpn/tiny"), recipe="demo.flags"
     )
-    assert again == first
+    calls = []
+
+    def train(module, arguments):
+        calls.append((module, tuple(arguments)))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        name = next(word for word in arguments if word.startswith("--run_dir=")).rpartition("/")[2]
+        if not (tmp_path / name).exists():
+            finished(name)
+        return True
+
+    monkeypatch.setattr(processes, "run", train)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.join(settings, InferenceConfig())
+    assert not (tmp_path / "ensemble.flags").exists()
+    ensemble.join(settings, InferenceConfig())
+    assert calls[2:] == [calls[0], calls[1]]
+    assert (tmp_path / "ensemble.flags").exists()
 
 
 @pytest.mark.parametrize(
@@ -123,8 +136,13 @@ def test_a_folder_that_is_joined_again_goes_on_with_what_is_there(joined, record
         ({"networks": ("unet/resnet43",)}, r"expected networks as decoder/backbone.* Received: unet/resnet43"),
         ({"networks": ("resnet34",)}, r"expected networks as decoder/backbone.* Received: resnet34"),
         ({"networks": ("unet/tiny",), "recipe": "none.flags"}, r"expected a flag file, or one of the recipes"),
-        ({"networks": ("unet/tiny",), "split": "nothing"}, r"split"),
-        ({"classifier": "tinny", "networks": ("unet/tiny",)}, r"Did you mean tiny\?|did you mean"),
+        ({"networks": ("unet/tiny",), "split": "nothing"}, r"expected .*splits.*Received: .*nothing"),
+        (
+            {"classifier": "tinny", "networks": ("unet/tiny",)},
+            r"^did you mean tiny\? expected networks as",
+        ),
+        ({"networks": ("tiny/unet",)}, r"Received: tiny/unet"),
+        ({"networks": ("unet/tiny",), "run_dir": "nowhere"}, r"nowhere/run\.flags: expected a run folder"),
     ],
 )
 def test_what_cannot_be_trained_is_told_before_anything_is(settings, message, records, tmp_path, monkeypatch):
@@ -144,6 +162,26 @@ def test_a_recipe_of_u_nets_serves_other_decoders(decoder):
     _, _, _, model, loss, _ = flags.parse(part.train, *config.RUN)[0]
     assert (model.decoder, model.backbone, model.weights) == (decoder, "tiny", "none")
     assert loss.is_of_images == (decoder == "classifier")
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "message"),
+    [
+        ({}, {"member_weights": (1.0, 2.0)}, r"expected --member_weights for 1 runs"),
+        ({"classifier": "tiny"}, {"gate_dir": "x"}, r"expected no --gate_dir with --classifier"),
+        ({}, {"gate_dir": "nowhere"}, r"nowhere/run\.flags: expected a run folder"),
+    ],
+)
+def test_what_is_asked_of_networks_is_checked_before_they_are_trained(own, asked, message, records, monkeypatch):
+    monkeypatch.setattr(processes, "run", lambda *_: pytest.fail("nothing is to be trained"))
+    settings = {"records_dir": str(records), "output_dir": "nowhere", "recipe": "demo.flags"}
+    with pytest.raises(InputError, match=message):
+        ensemble.join(EnsembleConfig(**settings, networks=("unet/tiny",), **own), InferenceConfig(**asked))
+
+
+def test_settings_of_training_without_a_network_to_train_are_refused():
+    with pytest.raises(ValueError, match="no epochs with networks="):
+        EnsembleConfig(records_dir="r", output_dir="o", run_dir="a", epochs=3)
 
 
 def test_a_failed_training_ends_the_command(records, tmp_path, monkeypatch):
