@@ -136,7 +136,10 @@ def test_a_stopped_ensemble_goes_on_where_it_was(records, finished, tmp_path, mo
         ({"networks": ("unet/resnet43",)}, r"expected networks as decoder/backbone.* Received: unet/resnet43"),
         ({"networks": ("resnet34",)}, r"expected networks as decoder/backbone.* Received: resnet34"),
         ({"networks": ("unet/tiny",), "recipe": "none.flags"}, r"expected a flag file, or one of the recipes"),
-        ({"networks": ("unet/tiny",), "split": "nothing"}, r"expected .*splits.*Received: .*nothing"),
+        (
+            {"networks": ("unet/tiny",), "split": "nothing"},
+            r"expected a split of train, val, test\. Received: split='nothing'",
+        ),
         (
             {"classifier": "tinny", "networks": ("unet/tiny",)},
             r"^did you mean tiny\? expected networks as",
