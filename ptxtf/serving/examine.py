@@ -20,7 +20,7 @@ from ptxtf.serving.results import Examined, file_name
 _SHOWN = 2048
 """Longer side in pixels that a film is shown at, at most; downloads have the file's own size."""
 
-_COLUMNS = ("region", "side of the image", "area", "widest", "apex distance", "size", "confidence")
+_COLUMNS = ("#", "side of the image", "area", "widest", "apex", "size", "confidence")
 _MOST_ROWS = 20
 
 

@@ -59,6 +59,8 @@ def test_a_published_system_is_trained_joined_scored_and_applied(system, records
     else:
         assert np.isnan(presence).all()
 
+    if not classifier:
+        return  # one of the two systems is scored and applied; it takes minutes
     for command, where in (("ptxtf.evaluate", "test"), ("ptxtf.predict", "found")):
         more = [f"--records_dir={records}", "--bootstrap=20"] if where == "test" else [str(phantoms / "dicom")]
         assert processes.run(command, [f"--run_dir={folder}", f"--output_dir={tmp_path / where}", *more])
