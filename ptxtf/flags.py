@@ -114,7 +114,7 @@ def to_flagfile(*instances: Any) -> str:
     """Return the text of a flag file that makes these very instances again."""
     lines = []
     for instance in instances:
-        lines.append(f"# {type(instance).__doc__}")
+        lines.append(f"# {(type(instance).__doc__ or '').splitlines()[0]}")
         lines += [f"--{field.name}={to_text(getattr(instance, field.name))}" for field in dataclasses.fields(instance)]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +155,7 @@ def _import_tensorflow() -> None:
         os.dup2(messages.fileno(), 2)
         try:
             importlib.import_module("tensorflow").config.list_physical_devices()
-        except BaseException:
+        except Exception:
             messages.seek(0)
             os.write(terminal, messages.read())
             raise
@@ -169,7 +169,7 @@ def _expand(argv: Sequence[str], *, origin: str, seen: tuple[files.Path, ...]) -
     """Yield (argument, where it stands), with every flag file replaced by its lines."""
     rest = iter(argv)
     for token in rest:
-        if not token.lstrip("-").startswith("flagfile") or not token.startswith("-"):
+        if not token.startswith("-") or token.lstrip("-").partition("=")[0] != "flagfile":
             yield token, origin
             continue
         name = token.partition("=")[2] if "=" in token else next(rest, "")

@@ -178,7 +178,8 @@ def fit(image: np.ndarray, shape: tuple[int, ...], size: int) -> np.ndarray:
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
     """Return a picture whose longer side is at most `size` pixels."""
     scale = size / max(image.shape[:2])
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else image
 
 
 def enlarge(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -42,9 +42,9 @@ _FREE = {
 
 
 def name(run_dir: files.Name) -> str:
-    """Return what a run is called: its folder's name, of several all of them; at most 64 characters."""
-    names = [files.path(one).resolve().name for one in str(run_dir).split(",")]
-    return ",".join(names)[:64] or "unknown"
+    """Return what a run is called: its folder's name, of several all of them; 1 to 64 printable characters."""
+    names = ",".join(files.path(one).resolve().name for one in str(run_dir).split(","))
+    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in names)[:64] or "unknown"
 
 
 def weights_name(epoch: int) -> str:

@@ -223,3 +223,8 @@ def test_curves_are_a_picture_with_lines_in_two_panels():
 
 def test_curves_need_no_validation():
     assert pictures.curves([{"epoch": 1, "loss": 0.5}]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("shape", "size", "expected"), [((1, 5000), 100, (1, 100)), ((60000, 3), 2048, (2048, 1))])
+def test_thin_pictures_keep_a_pixel_when_they_shrink(shape, size, expected):
+    assert pictures.shrink(np.zeros(shape, np.uint8), size).shape == expected

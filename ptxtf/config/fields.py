@@ -77,3 +77,8 @@ def check_not_negative(**numbers: float) -> None:
     """Raise ValueError unless each is a finite number of 0 or more."""
     for name, value in numbers.items():
         check(math.isfinite(value) and value >= 0, f"{name} of 0 or more", **{name: value})
+
+
+def check_spacing_factor(factor: float) -> None:
+    """Raise ValueError unless it is 0 or such as images are shrunk by: 0.01..100."""
+    check(factor == 0 or 0.01 <= factor <= 100, "spacing_factor of 0, or within 0.01..100", spacing_factor=factor)

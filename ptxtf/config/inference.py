@@ -1,10 +1,16 @@
 """Settings of how trained networks are asked."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from ptxtf.config.fields import check, check_default, check_fields, check_not_negative, check_seed, setting
+
+_RANGES = {
+    "member_weights": (1e-6, 1e6),
+    "tta_rotations": (-180, 180),
+    "tta_scales": (0.1, 10),
+    "tta_gammas": (0.05, 20),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,14 +51,10 @@ class InferenceConfig:
         check_fields(self)
         check_not_negative(tile_size=self.tile_size, at_size=self.at_size)
         check(0 <= self.tile_overlap < 1, "tile_overlap from 0 to below 1", tile_overlap=self.tile_overlap)
-        for name in ("member_weights", "tta_scales", "tta_gammas"):
+        for name, (low, high) in _RANGES.items():
             values = getattr(self, name)
-            check(all(0 < value < math.inf for value in values), f"{name}, each above 0", **{name: values})
-        check(
-            all(-180 <= angle <= 180 for angle in self.tta_rotations),
-            "tta_rotations, each within -180..180",
-            tta_rotations=self.tta_rotations,
-        )
+            is_fit = all(low <= value <= high for value in values)
+            check(is_fit, f"{name}, each within {low:g}..{high:g}", **{name: values})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from ptxtf.config.fields import (
     check_not_negative,
     check_positive,
     check_seed,
+    check_spacing_factor,
     setting,
 )
 
@@ -49,7 +50,7 @@ class MaskConfig:
             top_threshold=self.top_threshold,
             threshold=self.threshold,
         )
-        check(self.min_area_px >= -1, "min_area_px of -1 or more", min_area_px=self.min_area_px)
+        check(-1 <= self.min_area_px < 2**31, "min_area_px of -1 or more", min_area_px=self.min_area_px)
         has_no_area = self.min_area_px == 0 or (self.threshold and self.min_area_px < 0)
         check(
             not (self.top_threshold and has_no_area),
@@ -94,7 +95,8 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         check(self.bootstrap >= 20, "bootstrap of at least 20", bootstrap=self.bootstrap)
-        check_not_negative(batch_size=self.batch_size, gallery=self.gallery, spacing_factor=self.spacing_factor)
+        check_not_negative(batch_size=self.batch_size, gallery=self.gallery)
+        check_spacing_factor(self.spacing_factor)
         check_seed(self.seed)
         found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", self.part)
         is_part = found and 1 <= int(found[1]) <= int(found[2])
@@ -137,7 +139,7 @@ class CompareConfig:
         check_positive(patch_size=self.patch_size)
         check(self.bootstrap >= 20, "bootstrap of at least 20", bootstrap=self.bootstrap)
         check_not_negative(epochs=self.epochs, image_size=self.image_size, folds=self.folds, gallery=self.gallery)
-        check_not_negative(spacing_factor=self.spacing_factor)
+        check_spacing_factor(self.spacing_factor)
         check_default(self, "split", when=self.folds > 0, of="folds")
         check_seed(self.seed)
 
@@ -165,5 +167,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_not_negative(batch_size=self.batch_size, spacing_factor=self.spacing_factor)
+        check_not_negative(batch_size=self.batch_size)
+        check(bool(self.output_dir), "output_dir, a folder", output_dir=self.output_dir)
+        check_spacing_factor(self.spacing_factor)
         check_default(self, "with_identity", when=not self.dicom, of="dicom")

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ptxtf.config.fields import check, check_fields, check_not_negative, check_positive, setting
+from ptxtf.config.fields import check, check_fields, check_not_negative, check_positive, check_spacing_factor, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ServeConfig:
         check_fields(self)
         check(bool(self.host), "host, a name or an address", host=self.host)
         check(0 <= self.port < 65536, "port in 0..65535", port=self.port)
-        check_not_negative(spacing_factor=self.spacing_factor)
+        check_spacing_factor(self.spacing_factor)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import pathlib
 
 from ptxtf import files, rundir
 from ptxtf.config import ExportConfig, InferenceConfig, MaskConfig
+from ptxtf.errors import InputError
 from ptxtf.exporting import card, convert, folder, portable, saved_model
 from ptxtf.inference import choice, masks
 from ptxtf.inference.system import load
@@ -44,6 +45,11 @@ def export(config: ExportConfig, mask_config: MaskConfig, asked: InferenceConfig
     adapt = portable.adapt(as_trained=config.precision == "trained")
     system = load(config.run_dir, mask_config, asked, adapt=adapt)
     trained, rule = portable.of(system.predictor), system.rule
+    if "tflite" in config.formats and any(view.is_moved for network in trained.networks for view in network.views):
+        raise InputError(
+            "expected no --tta_rotations and --tta_scales with --formats=tflite, which has no operations for them. "
+            "Received: some"
+        )
     facts = card.Facts(
         members=system.members,
         used=card.data_lines(system.members),

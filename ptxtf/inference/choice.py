@@ -137,6 +137,9 @@ def complete(config: MaskConfig, run_dir: files.Name) -> Rule:
 
 def _of_run(run_dir: files.Name) -> Rule:
     choice = read(run_dir)
+    folder = files.path(run_dir)
+    if choice is None and (folder / rundir.ENSEMBLE).is_file():
+        raise InputError(f"{folder / rundir.RULE}: expected a finished ensemble or --threshold. Received: no file")
     return choice.rule if choice else Rule(0.5, 0.5, 0, origin="the default")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ptxtf import files
 from ptxtf.inference.findings import Finding
 
+_PATTERN = ".predicted-*.json"
 _CHUNK = 32
 """Files that a prediction does again at most, if it was killed; one that was interrupted does none again."""
 
@@ -50,7 +51,7 @@ class Kept:
         self._new: list[list[Any]] = []
         self._parts = 0
         known = {str(path): path for path in paths}
-        while part := self._read(self._path(self._parts)):
+        while (part := self._read(self._path(self._parts))) is not None:
             self._parts += 1
             for name, stamp, image in part:
                 if name in known and stamp == _stamp(known[name]):
@@ -61,13 +62,17 @@ class Kept:
         return {image.name: path for path, image in self.images.items() if not image.rejected}
 
     def add(self, path: files.Path, image: Image) -> None:
-        """Keep one more."""
+        """Keep one more. What was rejected is not written: another time it may be read."""
         self.images[path] = image
+        if image.rejected:
+            return
         self._new.append([str(path), _stamp(path), dataclasses.asdict(image)])
         if len(self._new) == _CHUNK:
             self._flush()
 
     def __enter__(self) -> "Kept":
+        if not self._parts:
+            self._write()  # so that the folder is known for a prediction's from the first picture on
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,8 +81,11 @@ class Kept:
     def _flush(self) -> None:
         """Write what is not yet."""
         if self._new:
-            files.write_json(self._path(self._parts), {"key": self._key, "images": self._new})
-            self._parts, self._new = self._parts + 1, []
+            self._write()
+
+    def _write(self) -> None:
+        files.write_json(self._path(self._parts), {"key": self._key, "images": self._new})
+        self._parts, self._new = self._parts + 1, []
 
     def in_order(self) -> list[tuple[files.Path, Image]]:
         """Return all files, as they were named."""
@@ -85,20 +93,25 @@ class Kept:
 
     def drop(self) -> None:
         """Delete the hidden files."""
-        for path in self._directory.glob(".predicted-*.json"):
+        for path in self._directory.glob(_PATTERN):
             path.unlink(missing_ok=True)
 
     def _path(self, number: int) -> files.Path:
         return self._directory / f".predicted-{number:05d}.json"
 
-    def _read(self, path: files.Path) -> list[tuple[str, list[int], Image]]:
+    def _read(self, path: files.Path) -> list[tuple[str, list[int], Image]] | None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["key"] != self._key:
-                return []
+                return None
             return [(name, stamp, _image(plain)) for name, stamp, plain in content["images"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or not ours
-            return []
+            return None
+
+
+def is_begun(directory: files.Path) -> bool:
+    """Return whether a prediction has begun in a folder and is not finished."""
+    return any(True for _ in directory.glob(_PATTERN))
 
 
 def _image(plain: Mapping[str, Any]) -> Image:
@@ -106,6 +119,9 @@ def _image(plain: Mapping[str, Any]) -> Image:
 
 
 def _stamp(path: files.Path) -> list[int]:
-    """Return what changes when a file does: its size, and when it was written."""
-    status = path.stat()
+    """Return what changes when a file does: its size, and when it was written; nothing of one that has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
     return [status.st_size, status.st_mtime_ns]

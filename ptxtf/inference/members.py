@@ -5,6 +5,7 @@ names the others. Several with commas between are an ensemble without a folder o
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from ptxtf import files, flags, rundir
@@ -77,9 +78,10 @@ def find(run_dir: files.Name, asked: InferenceConfig | None = None) -> Members:
             f"expected --member_weights for {len(named)} runs. Received: member_weights={asked.member_weights}"
         )
     networks: list[Member] = []
+    total = math.fsum(shares)
     for folder, share in zip(named, shares, strict=True):
         found = [member for run in _runs(folder) for member in _of_run(run, asked)]
-        networks += [dataclasses.replace(member, weight=share / sum(shares) / len(found)) for member in found]
+        networks += [dataclasses.replace(member, weight=share / total / len(found)) for member in found]
     gate = Member(files.path(asked.gate_dir), 1.0) if asked.gate_dir else None
     return Members(networks, gate, asked)
 
@@ -119,17 +121,29 @@ def _absolute(name: str, directory: files.Path) -> files.Path:
 
 
 def folders(run_dir: files.Name) -> list[files.Path]:
-    """Return the folders that are named; a comma is part of a name where such a folder exists."""
+    """Return the folders that are named; a comma is part of a name where such a folder exists.
+
+    Raises:
+        InputError: an empty name.
+    """
     whole = files.path(run_dir)
     if "," not in str(run_dir) or whole.is_dir():
         return [whole]
-    return [files.path(name) for name in str(run_dir).split(",") if name]
+    names = str(run_dir).split(",")
+    if not all(names):
+        raise InputError(f"expected folders of runs with single commas between. Received: run_dir={run_dir}")
+    return [files.path(name) for name in names]
 
 
 def _read(folder: files.Path, asked: InferenceConfig) -> tuple[list[files.Path], InferenceConfig]:
     """Return what ensemble.flags says, but for what is asked otherwise."""
     path = folder / rundir.ENSEMBLE
-    (runs, written), _ = flags.parse([f"--flagfile={path.resolve()}"], RunsConfig, InferenceConfig)
+    try:
+        (runs, written), rest = flags.parse([f"--flagfile={path.resolve()}"], RunsConfig, InferenceConfig)
+        if rest:
+            raise InputError(f"expected flags only. Received: {rest[0]!r}")
+    except InputError as error:
+        raise InputError(str(error) if rundir.ENSEMBLE in str(error) else f"{path}: {error}") from None
     if written.gate_dir:
         written = dataclasses.replace(written, gate_dir=str(_absolute(written.gate_dir, folder)))
     given = {name: value for name, value in vars(asked).items() if value != getattr(InferenceConfig, name)}

@@ -7,6 +7,7 @@ DICOM, the name of any other file.
 import dataclasses
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 
@@ -75,13 +76,17 @@ def find(names: Sequence[str]) -> list[files.Path]:
 def _meant(name: str) -> list[files.Path]:
     """Return the file or folder of a name, or all that a pattern stands for."""
     path = files.path(name)
+    if not name:
+        raise InputError("expected a file or folder. Received: an empty name")
     if path.is_dir() or path.is_file():
         return [path]
     matches: list[files.Path] = []
     if glob.has_magic(path.name) and isinstance(path, files.Remote):
         matches = sorted(path.parent.glob(path.name), key=str)
     elif glob.has_magic(name):
-        matches = [files.path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (any root)
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (any root)
+        places = {os.path.realpath(match): match for match in reversed(found)}  # links may lead there in many ways
+        matches = sorted(files.path(match) for match in places.values())
     matches = [match for match in matches if not match.name.endswith(WRITTEN_ENDINGS)]
     if not matches:
         raise InputError(f"{name}: expected a file or folder. Received: no such file")

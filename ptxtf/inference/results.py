@@ -10,6 +10,7 @@ in the order in which the files were named. The folder may be the one that is re
 again. What was stopped goes on: hidden files hold what was found, until all is there.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,12 @@ from ptxtf.data import rle
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks, radiographs, reports
 from ptxtf.inference.findings import Finding
-from ptxtf.inference.kept import Image, Kept
+from ptxtf.inference.kept import Image, Kept, is_begun
 from ptxtf.inference.predictor import Film
 from ptxtf.inference.radiographs import Radiograph
 from ptxtf.inference.system import System, load
+
+FINDINGS = "findings.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,7 @@ def predict(
     directory.mkdir(parents=True, exist_ok=True)
     with files.locked(directory):
         files.sweep(directory)
+        _check_own(directory)
         kept = Kept(directory, _key(config, system), paths)
         todo = [path for path in paths if path not in kept.images]
         images = _predict(todo, system, config, names=kept.names())
@@ -83,6 +87,25 @@ def predict(
                 kept.add(path, image)
                 bar.update()
         return _conclude(directory, kept, system.rule)
+
+
+def _check_own(directory: files.Path) -> None:
+    """Check that a folder holds no files of somebody else's that results would be written over.
+
+    Raises:
+        InputError: files that end as results do, though no prediction was written here.
+    """
+    if is_begun(directory):
+        return
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if (directory / FINDINGS).read_text(encoding="utf-8").startswith(f"{','.join(findings.COLUMNS[:3])},"):
+            return
+    for ending in radiographs.WRITTEN_ENDINGS:
+        for path in directory.glob(f"*{ending}"):
+            raise InputError(
+                f"{path}: expected an --output_dir of a prediction, or without files that end as results do. "
+                "Received: one that no prediction wrote"
+            )
 
 
 def _predict(
@@ -148,8 +171,9 @@ def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
     found = [image for _, image in images if not image.rejected]
     files.write_csv(directory / "rejected.csv", ["file", "reason"], rejected)
     if not found:
+        kept.drop()
         raise InputError(f"expected at least one readable file. Received: {rejected[0][1]}")
-    findings.write(directory / "findings.csv", [finding for image in found for finding in image.findings])
+    findings.write(directory / FINDINGS, [finding for image in found for finding in image.findings])
     encoded = [(image.findings[0].image_id, image.mask) for image in found]
     files.write_csv(directory / "submission.csv", ["ImageId", "EncodedPixels"], encoded)
     kept.drop()
@@ -164,4 +188,5 @@ def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
 
 def _key(config: PredictConfig, system: System) -> str:
     """Return what the results of a file depend on."""
-    return json.dumps([config.spacing_factor, config.dicom, config.with_identity, system.key()])
+    written = [config.spacing_factor, config.dicom, config.with_identity, rundir.name(config.run_dir)]
+    return json.dumps([written, system.key()])

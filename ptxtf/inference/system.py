@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from ptxtf import files, forward
+from ptxtf import files, forward, rundir
 from ptxtf.config import InferenceConfig, MaskConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError
@@ -22,7 +22,8 @@ class System(NamedTuple):
     def key(self) -> list[Any]:
         """Return what its masks depend on, as JSON can hold it."""
         shares = [member.weight for member in self.members.networks]
-        sums = [shards.sha256(member.file) for member in self.members.all]
+        made_of = [path for member in self.members.all for path in (member.file, member.run_dir / rundir.FLAGS)]
+        sums = list(map(shards.sha256, made_of))
         return [shares, sums, dataclasses.asdict(self.members.asked), dataclasses.asdict(self.rule)]
 
 

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 
 from ptxtf import config as settings
-from ptxtf import files, flags, models
+from ptxtf import files, flags, models, rundir
 from ptxtf.config import EnsembleConfig, InferenceConfig, LossConfig, ModelConfig, RunsConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError, did_you_mean
@@ -61,8 +61,19 @@ def join(config: EnsembleConfig, asked: InferenceConfig, *, batch_size: int = 8)
                 raise InputError(
                     f"{part.run_dir}: expected a network that can be trained. Received: what it said above"
                 )
-        members.write(directory, runs, asked)
+        return _conclude(config, runs, asked, batch_size)
+
+
+def _conclude(config: EnsembleConfig, runs: RunsConfig, asked: InferenceConfig, batch_size: int) -> Choice:
+    """Write ensemble.flags and rule.json, both or none of them."""
+    directory = files.path(config.output_dir)
+    (directory / rundir.RULE).unlink(missing_ok=True)  # that of other networks
+    members.write(directory, runs, asked)
+    try:
         return choose_rule(directory, config.records_dir, config.split, batch_size=batch_size)
+    except InputError:
+        (directory / rundir.ENSEMBLE).unlink(missing_ok=True)
+        raise
 
 
 def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
@@ -73,14 +84,31 @@ def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
     """
     if config.classifier and asked.gate_dir:
         raise InputError(f"expected no --gate_dir with --classifier. Received: gate_dir={asked.gate_dir}")
-    if asked.gate_dir:
-        members.find(asked.gate_dir)
+    if (files.path(config.output_dir) / rundir.FLAGS).is_file():
+        raise InputError(f"{config.output_dir}: expected a folder for an ensemble. Received: that of a run")
+    if asked.gate_dir and not rundir.read_flags(asked.gate_dir).loss.presence_weight:
+        raise InputError(f"{asked.gate_dir}: expected a run with --presence_weight. Received: one of masks alone")
     there = members.folders(config.run_dir) if config.run_dir else []
     for folder in there:
-        members.find(folder, dataclasses.replace(asked, member_weights=(), gate_dir=""))
+        if (folder / rundir.ENSEMBLE).is_file():
+            raise InputError(f"{folder}: expected runs as members of an ensemble. Received: another ensemble")
+        found = members.find(folder, dataclasses.replace(asked, member_weights=(), gate_dir=""))
+        for member in found.all:
+            _check_not_trained_on(member.run_dir, config)
     count = len(there) + len(config.networks)
     if asked.member_weights and len(asked.member_weights) != count:
         raise InputError(f"expected --member_weights for {count} runs. Received: member_weights={asked.member_weights}")
+
+
+def _check_not_trained_on(run_dir: files.Path, config: EnsembleConfig) -> None:
+    """Raise InputError where a run has learnt from the split that the rule is to be chosen on."""
+    inputs = rundir.read_flags(run_dir).inputs
+    is_same = files.path(inputs.records_dir).resolve() == files.path(config.records_dir).resolve()
+    if is_same and set(inputs.train_split.split("+")) & set(config.split.split("+")):
+        raise InputError(
+            f"expected a --split that no run was trained on. Received: split={config.split}, of which {run_dir} has "
+            f"learnt: {inputs.train_split}"
+        )
 
 
 def parts(config: EnsembleConfig) -> list[Part]:

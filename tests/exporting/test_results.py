@@ -190,6 +190,18 @@ def test_an_ensemble_with_all_that_it_is_asked_is_one_file_of_each_kind(ensemble
     assert "\ngate:\n" in text
 
 
+def test_what_tflite_has_no_operations_for_is_told_before(run, tmp_path):
+    given = settings(run, tmp_path, formats=("savedmodel", "tflite"))
+    with pytest.raises(InputError, match=r"expected no --tta_rotations and --tta_scales with --formats=tflite"):
+        run_export(given, MaskConfig(), InferenceConfig(tta_rotations=(5.0,)))
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_gate_without_one_to_say_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"expected --gate_dir, or networks with a presence logit"):
+        run_export(settings(run, tmp_path), MaskConfig(gate=0.5))
+
+
 def test_exporting_again_replaces_what_was_there(run, tmp_path):
     run_export(settings(run, tmp_path), MaskConfig())
     done = run_export(settings(run, tmp_path, formats=("tflite",)), MaskConfig())

@@ -81,6 +81,27 @@ def test_an_ensemble_s_folder_can_be_moved_with_what_is_in_it(run, tmp_path):
     assert (otherwise.asked.tta_flip, otherwise.asked.tta_gammas) == (True, (0.8,))
 
 
+@pytest.mark.parametrize("names", [",", "a,,b", ",a"])
+def test_an_empty_name_is_told(names):
+    with pytest.raises(InputError, match=r"expected folders of runs with single commas between\. Received: run_dir="):
+        members.find(names)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("hello", "ensemble.flags: expected flags only"),
+        ("--tile_overlap=7", "ensemble.flags: expected tile_overlap"),
+    ],
+)
+def test_a_spoiled_flag_file_is_named(run, tmp_path, line, message):
+    members.write(tmp_path / "all", RunsConfig(run_dir=str(run("a"))), InferenceConfig())
+    path = tmp_path / "all" / "ensemble.flags"
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    with pytest.raises(InputError, match=message):
+        members.find(tmp_path / "all")
+
+
 def test_ensembles_do_not_nest(run, tmp_path):
     members.write(tmp_path / "all", RunsConfig(run_dir=str(run("a"))), InferenceConfig())
     with pytest.raises(InputError, match=r"expected runs as members of an ensemble\. Received: another ensemble"):
@@ -107,9 +128,9 @@ def test_what_any_network_has_learnt_from_counts(run):
     ("settings", "message"),
     [
         ({"tile_overlap": 1.0}, "tile_overlap from 0 to below 1"),
-        ({"tta_scales": (0.0,)}, "tta_scales, each above 0"),
+        ({"tta_scales": (0.0,)}, "tta_scales, each within 0.1..10"),
         ({"tta_rotations": (200.0,)}, "tta_rotations, each within -180..180"),
-        ({"member_weights": (1.0, -1.0)}, "member_weights, each above 0"),
+        ({"member_weights": (1.0, -1.0)}, "member_weights, each within 1e-06..1e"),
     ],
 )
 def test_settings_out_of_range_are_told(settings, message):

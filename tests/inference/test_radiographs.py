@@ -115,6 +115,17 @@ def test_patterns_stand_for_files_at_any_depth(tmp_path):
         radiographs.find([str(tmp_path / "x*.png")])
 
 
+def test_a_film_that_links_lead_to_in_many_ways_is_one(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "self").symlink_to(tmp_path)
+    assert radiographs.find([str(tmp_path / "**" / "*.png")]) == [tmp_path / "a.png"]
+
+
+def test_no_name_is_no_folder():
+    with pytest.raises(InputError, match=r"expected a file or folder\. Received: an empty name"):
+        radiographs.find([""])
+
+
 def test_a_name_with_brackets_is_a_file_first(tmp_path):
     film = tmp_path / "film[1].png"
     film.write_bytes(b"")

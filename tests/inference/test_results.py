@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import threading
 
@@ -143,6 +144,45 @@ def test_a_folder_that_is_read_may_be_written_and_is_read_alike_again(predict, f
     second = predict("films")
     assert str(second.findings) == str(first.findings)  # with nan
     assert {path.name: path.read_bytes() for path in films.iterdir()} == before
+
+
+def test_masks_that_somebody_drew_are_not_written_over(predict, films):
+    cv2.imwrite(str(films / "p0_mask.png"), np.full((64, 64), 255, np.uint8))
+    before = (films / "p0_mask.png").read_bytes()
+    with pytest.raises(InputError, match=r"p0_mask\.png: expected an --output_dir of a prediction, or without files"):
+        predict("films")
+    assert (films / "p0_mask.png").read_bytes() == before
+    assert len(predict().findings) == 7
+
+
+def test_a_file_that_goes_while_it_is_looked_at_stops_nothing(predict, films, monkeypatch):
+    real = radiographs.read
+
+    def read(path):
+        found = real(path)
+        if path.name == "p2.png":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(radiographs, "read", read)
+    assert len(predict().findings) == 7
+    assert not (films / "p2.png").exists()
+
+
+def test_what_was_rejected_is_tried_again(predict, films):
+    with pytest.raises(InputError, match="expected at least one readable file"):
+        predict(names=[str(films / "bad.png")])
+    stamp = (films / "bad.png").stat()
+    cv2.imwrite(str(films / "bad.png"), phantom.draw(1, positive=True, size=64).pixels)
+    os.utime(films / "bad.png", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(predict(names=[str(films / "bad.png")]).findings) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 70), (70, 1), (3, 200)])
+def test_thin_films_are_films(predict, films, shape):
+    cv2.imwrite(str(films / "thin.png"), np.zeros(shape, np.uint8))
+    (found,) = predict(names=[str(films / "thin.png")]).findings
+    assert found[0].area_px == shape[0] * shape[1]
 
 
 def test_a_second_film_of_one_id_is_rejected(predict, films):

@@ -9,7 +9,7 @@ import pytest
 from ptxtf import config, flags
 from ptxtf.config import EnsembleConfig, InferenceConfig
 from ptxtf.errors import InputError
-from ptxtf.inference import Predictor, cases, choose_rule
+from ptxtf.inference import Predictor, cases, choice, choose_rule
 from ptxtf.inference.predictor import Film
 from ptxtf.training import ensemble, processes
 
@@ -182,6 +182,27 @@ def test_what_is_asked_of_networks_is_checked_before_they_are_trained(own, asked
     settings = {"records_dir": str(records), "output_dir": "nowhere", "recipe": "demo.flags"}
     with pytest.raises(InputError, match=message):
         ensemble.join(EnsembleConfig(**settings, networks=("unet/tiny",), **own), InferenceConfig(**asked))
+
+
+def test_folders_that_are_no_place_for_an_ensemble_stay_as_they_are(joined, records, finished, tmp_path):
+    one = finished("alone")
+    settings = {"records_dir": str(records), "run_dir": str(one)}
+    with pytest.raises(InputError, match=r"alone: expected a folder for an ensemble\. Received: that of a run"):
+        ensemble.join(EnsembleConfig(**settings, output_dir=str(one)), InferenceConfig())
+    with pytest.raises(InputError, match=r"alone: expected a run with --presence_weight"):
+        ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x")), InferenceConfig(gate_dir=str(one)))
+    with pytest.raises(InputError, match=r"expected a --split that no run was trained on\. Received: split=train, of"):
+        ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x"), split="train"), InferenceConfig())
+    assert not (one / "ensemble.flags").exists()
+    assert not (tmp_path / "x").exists()
+    _, folder, _ = joined()
+    nested = EnsembleConfig(records_dir=str(records), run_dir=str(folder), output_dir=str(tmp_path / "x"))
+    with pytest.raises(InputError, match=r"expected runs as members of an ensemble\. Received: another ensemble"):
+        ensemble.join(nested, InferenceConfig())
+    (folder / "rule.json").unlink()
+    with pytest.raises(InputError, match=r"rule\.json: expected a finished ensemble or --threshold"):
+        choice.complete(config.MaskConfig(), folder)
+    assert choice.complete(config.MaskConfig(threshold=0.25), folder).threshold == 0.25
 
 
 def test_settings_of_training_without_a_network_to_train_are_refused():
