@@ -176,7 +176,8 @@ def test_scores_json_holds_the_summary_and_the_settings(evaluated):
         np.mean([row["positive"] == "False" for row in rows(done.directory).values()])
     )
     assert content["settings"]["split"] == "test"
-    assert content["rule"] == {"threshold": 0.5, "top_threshold": 0.5, "min_area_px": 0, "origin": "the default"}
+    half = {"threshold": 0.5, "top_threshold": 0.5, "min_area_px": 0, "gate": 0.0}
+    assert content["rule"] == half | {"origin": "the default"}
     pixels = content["calibration"]["pixels"]["points"]
     assert sum(count for *_, count in pixels) == 256 * 256 * len(done.rows)
 
@@ -203,9 +204,9 @@ def test_a_run_s_rule_scores_what_it_promised_and_is_named(evaluated, run, recor
     assert half.summary.dice["all"].value == pytest.approx(chosen.half_dice, abs=1e-9)
 
     settings = {"run_dir": str(own), "records_dir": str(records), "output_dir": str(out), "split": "val"}
-    asked, real = [], Predictor.load
+    asked, real = [], Predictor.of
     monkeypatch.setattr(
-        Predictor, "load", lambda *given, in_pairs: (asked.append(in_pairs), real(*given, in_pairs=in_pairs))[1]
+        Predictor, "of", lambda *given, in_pairs, **more: (asked.append(in_pairs), real(*given, **more))[1]
     )
     command.main(config.EvaluateConfig(**settings, bootstrap=20), config.MaskConfig(), config.InferenceConfig())
     printed = capsys.readouterr().out
