@@ -189,10 +189,8 @@ class Predictor:
                     yield film.key, Found(np.zeros(film.size, np.float32), one, seconds)
                     continue
                 found = next(masks)
-                yield (
-                    film.key,
-                    found._replace(presence=one if classify else found.presence, seconds=found.seconds + seconds),
-                )
+                said = one if classify else found.presence
+                yield film.key, found._replace(presence=said, seconds=found.seconds + seconds)
 
     def portable(
         self,
