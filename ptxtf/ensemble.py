@@ -10,9 +10,9 @@ before five networks; and a small one to try it:
 
 OUTPUT_DIR gets a folder of each network that is trained, ensemble.flags, which says who takes part and how they are
 asked, and rule.json: the gate, the thresholds and the smallest area that were best on --split, which no network may
-have been trained on (of the folds of a cross-validation each has seen the others: records for that need a split of
-their own). A gate is only kept where it scores better there than none. `--run_dir=OUTPUT_DIR` of the other commands takes it. What was stopped goes on
-with the same command.
+have been trained on. (Of the folds of a cross-validation each has seen the others: records for that need a split of
+their own.) A gate is only kept where it scores better there than none. `--run_dir=OUTPUT_DIR` of the other commands
+takes it. What was stopped goes on with the same command.
 """
 
 from ptxtf import flags
