@@ -15,6 +15,7 @@ from ptxtf import config, flags, rundir
 from ptxtf.data import convert, shards
 from ptxtf.errors import InputError
 from ptxtf.evaluation import compare, compare_report, grid, rows, scores, table1
+from ptxtf.training import processes
 
 RECIPE = """
 --val_split=val
@@ -249,7 +250,7 @@ def test_what_is_done_is_not_done_again(compared, settings, monkeypatch, capsys)
         asked.append(module)
         return True
 
-    monkeypatch.setattr(grid, "_command", note)
+    monkeypatch.setattr(processes, "run", note)
     compare.compare(settings(folder))
     assert asked == []
     assert (folder / "table1.csv").read_bytes() == before
@@ -280,7 +281,7 @@ def test_a_network_whose_scores_are_damaged_is_scored_anew(compared, settings, m
                 one.write_bytes(content)
         return True
 
-    monkeypatch.setattr(grid, "_command", mend)
+    monkeypatch.setattr(processes, "run", mend)
     path.write_text("{")
     assert compare.compare(settings(folder)).failed == []
     assert asked == ["ptxtf.train", "ptxtf.evaluate"]
@@ -294,7 +295,7 @@ def test_a_network_that_fails_stops_no_other(settings, tmp_path, monkeypatch):
     assert found.failed == ["tiny_patch"]
     assert found.notes[0] == "tiny_patch could not be trained or scored."
     assert [line["mode"] for line in table(tmp_path)] == ["whole"]
-    monkeypatch.setattr(grid, "_command", lambda *_: False)
+    monkeypatch.setattr(processes, "run", lambda *_: False)
     with pytest.raises(InputError, match="expected a network that could be trained and scored"):
         compare.compare(settings(tmp_path / "none"))
 
