@@ -165,7 +165,7 @@ def films_of(images) -> list[Film]:
 
 
 def test_a_gate_says_presence_and_what_it_shuts_out_is_not_asked_for(model, gate, monkeypatch):
-    images = np.stack([np.full((SIZE, SIZE, 1), level, np.uint8) for level in (200, 20, 120, 250, 30, 140, 10)])
+    images = np.stack([np.full((SIZE, SIZE, 1), level, np.uint8) for level in (200, 20, 120, 250, 30, 126, 10)])
     plain = PreprocessConfig(clahe=False)
     predictor = Predictor([network_of(model, plain)], gate=network_of(gate, plain))
     asked, real = [], predictor._ask
@@ -179,7 +179,7 @@ def test_a_gate_says_presence_and_what_it_shuts_out_is_not_asked_for(model, gate
     alone = Predictor([network_of(model, plain)])(images).numpy()[..., 0]
     for one, through, expected in zip((one for _, one in found), passes, alone, strict=True):
         np.testing.assert_allclose(one.probabilities, expected if through else 0, atol=1e-6)
-    assert [batch[:, 0, 0, 0].tolist() for batch in asked] == [[200, 250], [140, 0]]  # filled across images
+    assert [batch[:, 0, 0, 0].tolist() for batch in asked] == [[200, 250], [126, 0]]  # filled across images
 
 
 def test_without_a_threshold_all_are_asked(model, gate, images):
