@@ -29,7 +29,7 @@ from ptxtf.errors import InputError
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 _MASK_SUFFIX = "_mask"
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _MAX_PIXELS = 2**28
 
 
@@ -119,7 +119,7 @@ def read(path: files.Name) -> Picture:
     """
     with _named(path):
         stream = _load(files.path(path))
-        if stream.startswith(_JPEG_START):
+        if stream.startswith(jpeg.START):
             return Picture(pixels=jpeg.decode(stream), encoded=_storable(stream))
         # Not IMREAD_GRAYSCALE: of a PNG that notes its gamma, libpng takes the luma of other values than those stored.
         pixels = _decode_png(stream)
@@ -148,7 +148,7 @@ def read_stream(path: files.Name) -> Stream | None:
     """
     with _named(path):
         stream = _load(files.path(path))
-        encoded = _storable(stream) if stream.startswith(_JPEG_START) else None
+        encoded = _storable(stream) if stream.startswith(jpeg.START) else None
         return Stream(shape=jpeg.size(encoded), encoded=encoded) if encoded else None
 
 
@@ -172,7 +172,7 @@ def read_mask(path: files.Name, *, shape: tuple[int, ...] | None = None) -> np.n
     """
     with _named(path):
         stream = _load(files.path(path))
-        if stream.startswith(_JPEG_START):
+        if stream.startswith(jpeg.START):
             raise InputError("expected a PNG mask, as JPEG blurs the edge into values between. Received: a JPEG")
         if shape is not None and (size := png.size(stream)) != tuple(shape[:2]):
             raise InputError(f"expected a mask of its image's size, {_by(shape)} pixels. Received: {_by(size)}")
@@ -255,10 +255,10 @@ def _load(path: files.Path) -> bytes:
         raise InputError("expected a PNG or JPEG picture. Received: no such file, or something else")
     with path.open("rb") as file:
         stream = file.read(len(png.SIGNATURE))
-        if not stream.startswith((png.SIGNATURE, _JPEG_START)):
+        if not stream.startswith((png.SIGNATURE, jpeg.START)):
             raise InputError(f"expected a PNG or JPEG picture. Received: {len(stream) or 'no'} bytes of something else")
         stream += file.read()
-    if stream.startswith(_JPEG_START):
+    if stream.startswith(jpeg.START):
         frame = jpeg.frame(stream)
         _check_size(frame.height, frame.width)
         if frame.bits != 8 or frame.components not in (1, 3):

@@ -16,7 +16,7 @@ import simplejpeg
 
 from ptxtf.errors import InputError
 
-_START = b"\xff\xd8"
+START = b"\xff\xd8"
 _START_2000 = b"\xff\x4f\xff\x51"  # start of codestream, size
 _SIZE_2000 = 0x51
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
@@ -79,7 +79,7 @@ def frame(stream: bytes) -> Frame:
         Frame(height=1024, width=1024, bits=8, components=1, kind=192)
     """
     try:
-        if not stream.startswith(_START):
+        if not stream.startswith(START):
             return _frame_2000(stream)
         for marker, start, _ in _segments(stream):
             if marker in _FRAMES:
@@ -122,7 +122,7 @@ def strip(stream: bytes) -> bytes:
         True
     """
     kept, marker = [stream[:2]], 0
-    if stream.startswith(_START):
+    if stream.startswith(START):
         for marker, start, end in _segments(stream):
             if marker in _COLOUR_SPACES:
                 kept.append(_colour_space(marker, stream[start + 4 : end]))
@@ -279,7 +279,7 @@ def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
 
     The data of a scan, behind its header, is a segment of its own, `_DATA`.
     """
-    at = len(_START)
+    at = len(START)
     while at + 2 <= len(stream) and stream[at] == 0xFF:
         marker = stream[at + 1]
         if marker == _END:

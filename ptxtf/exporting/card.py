@@ -15,6 +15,7 @@ from ptxtf import files, rundir
 from ptxtf.config import RunConfig
 from ptxtf.data import shards
 from ptxtf.errors import InputError
+from ptxtf.evaluation.page import DISCLAIMER
 from ptxtf.exporting import saved_model
 from ptxtf.exporting.portable import Portable
 from ptxtf.inference import choice, members
@@ -96,7 +97,7 @@ def write(facts: Facts, directory: pathlib.Path) -> None:
 
 def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
     yield "# A network that finds and outlines a pneumothorax on chest radiographs"
-    yield from ("", "*Research software, no medical device. Do not use it to decide about a patient.*")
+    yield from ("", f"*{DISCLAIMER}*")
     yield from ("", "## What it is", "", *(f"- {line}" for line in _network_lines(facts)))
     yield from ("", "## Data and scores", "", *(f"- {line}" for line in _data_and_score_lines(facts)))
     yield from ("", *_LIMITS.splitlines(), "", "## How to call it", "")

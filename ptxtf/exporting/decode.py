@@ -9,9 +9,8 @@ what TensorFlow decodes. What is cut off, damaged, of 12 bits or in CMYK is an I
 
 import tensorflow as tf
 
-from ptxtf.data import png
+from ptxtf.data import jpeg, png
 
-_JPEG_START = b"\xff\xd8"
 _DEPTH_AT = 24
 """Where a PNG's header (its first chunk) says how many bits a sample has."""
 _LUMA = (9798, 19235, 3735)
@@ -32,7 +31,7 @@ def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: something else, or damaged; at run time.
     """
-    is_jpeg = tf.strings.substr(encoded, 0, 2) == _JPEG_START
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == jpeg.START
     is_png = tf.strings.substr(encoded, 0, len(png.SIGNATURE)) == png.SIGNATURE
     message = "expected a PNG or JPEG picture. Received: something else, of so many bytes:"
     with tf.control_dependencies([tf.debugging.Assert(is_jpeg | is_png, [message, tf.strings.length(encoded)])]):

@@ -17,6 +17,10 @@ _GAIN = 0.01
 """By less than this a rule does not beat predicting nothing, for which it is another way; then 0.5 is kept."""
 
 
+_HALF = (rules.HALF, 0, rules.HALF)
+"""Where a threshold of 0.5 and nothing else stands in a grid."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
     """What rule.json holds: the numbers of a `masks.Rule`, and how they came about."""
@@ -88,23 +92,24 @@ def _count(found: Found, mask: np.ndarray, run_dir: files.Path) -> rules.Counts:
 def _choose(counts: rules.Counts, split: str) -> Choice:
     areas_px = rules.areas_to_try(counts)
     means, gate = rules.mean_dice(counts, areas_px), 0.0
-    half_dice = float(means[rules.HALF, 0, rules.HALF])
+    half_dice, place = float(means[_HALF]), rules.best(means)
+    dice = float(means[place])
     for other in rules.gates_to_try(counts)[1:]:
-        gated = rules.mean_dice(counts, areas_px, gate=other)
-        if gated[rules.best(gated)] > means[rules.best(means)]:
-            means, gate = gated, other
+        means = rules.mean_dice(counts, areas_px, gate=other)
+        there = rules.best(means)
+        if means[there] > dice:
+            dice, gate, place = float(means[there]), other, there
     all_empty_dice = float(np.mean(counts.area_px == 0))
-    top, area, bottom = rules.best(means)
-    if means[top, area, bottom] < all_empty_dice + _GAIN:
-        top, area, bottom, gate = rules.HALF, 0, rules.HALF, 0.0
-        means = rules.mean_dice(counts, areas_px)
+    if dice < all_empty_dice + _GAIN:
+        dice, gate, place = half_dice, 0.0, _HALF
+    top, area, bottom = place
     return Choice(
         threshold=float(rules.THRESHOLDS[bottom]),
         top_threshold=float(rules.THRESHOLDS[top]),
         min_area_px=int(areas_px[area]),
         split=split,
         images=len(counts.area_px),
-        dice=float(means[top, area, bottom]),
+        dice=dice,
         half_dice=half_dice,
         all_empty_dice=all_empty_dice,
         gate=gate,

@@ -27,7 +27,7 @@ MOST_REGIONS = 1000
 _OPPOSITE = {"left": "right", "right": "left", "": ""}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
     """What is said of one region of a radiograph's mask, or of a radiograph without; the columns of findings.csv.
 
@@ -36,33 +36,33 @@ class Finding:
 
     image_id: str
     file: str
-    pneumothorax: bool
+    pneumothorax: bool = False
     presence: float
     """How sure the model is that there is a pneumothorax on this radiograph, 0..1."""
-    component: int
+    component: int = 0
     """Regions (pixels touch by side or corner) are counted from 1, the largest; 0: there is none."""
-    confidence: float
+    confidence: float = math.nan
     """Mean probability of the region's pixels."""
-    image_side: str
+    image_side: str = ""
     """"left" or "right" as one looks at the image: where the region's centre of gravity lies."""
-    patient_side: str
+    patient_side: str = ""
     """The patient's side, "right" for the image's left; the wrong one on a film that is mirrored."""
-    area_px: int
-    area_percent: float
+    area_px: int = 0
+    area_percent: float = 0.0
     """Share of the image."""
-    area_cm2: float
+    area_cm2: float = 0.0
     unit: str
     """Of the lengths: mm, or px where the spacing is not known."""
-    width: float
+    width: float = math.nan
     """Between lung edge and chest wall, where that is widest: the diameter of the largest disc that fits."""
-    widest_row: float
-    widest_column: float
+    widest_row: float = math.nan
+    widest_column: float = math.nan
     """Where, in pixels: the centre of that disc."""
-    apex_distance: float
+    apex_distance: float = math.nan
     """From the cupola of the chest down to the lung's apex; empty where the region does not reach over it."""
-    size: str
+    size: str = ""
     """"large": more than 2 cm wide; "small"; "unknown" without a spacing."""
-    hemithorax_percent: float
+    hemithorax_percent: float = math.nan
     """Share of this half of the chest, lung and pneumothorax together; empty without a mask of the lungs."""
     spacing_source: str
     """"stated" in the file, "given factor", "assumed" (lengths are good to about 20 %), or "unknown"."""
@@ -105,22 +105,8 @@ def describe(
     nothing = Finding(
         image_id=image_id,
         file=str(path),
-        pneumothorax=False,
         presence=round(presence, 4),
-        component=0,
-        confidence=math.nan,
-        image_side="",
-        patient_side="",
-        area_px=0,
-        area_percent=0.0,
-        area_cm2=0.0,
         unit=spacing.unit,
-        width=math.nan,
-        widest_row=math.nan,
-        widest_column=math.nan,
-        apex_distance=math.nan,
-        size="",
-        hemithorax_percent=math.nan,
         spacing_source=spacing.source,
     )
     halves = None if lungs is None else _halves(mask, lungs)

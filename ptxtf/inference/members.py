@@ -69,14 +69,8 @@ def find(run_dir: files.Name, asked: InferenceConfig | None = None) -> Members:
     named = folders(run_dir)
     if len(named) == 1 and (named[0] / rundir.ENSEMBLE).is_file():
         named, asked = _read(named[0], asked)
-    for folder in named:
-        if (folder / rundir.ENSEMBLE).is_file():
-            raise InputError(f"{folder}: expected runs as members of an ensemble. Received: another ensemble")
-    shares = asked.member_weights or (1.0,) * len(named)
-    if len(shares) != len(named):
-        raise InputError(
-            f"expected --member_weights for {len(named)} runs. Received: member_weights={asked.member_weights}"
-        )
+    check_no_ensemble(named)
+    shares = shares_of(len(named), asked)
     networks: list[Member] = []
     total = math.fsum(shares)
     for folder, share in zip(named, shares, strict=True):
@@ -84,6 +78,21 @@ def find(run_dir: files.Name, asked: InferenceConfig | None = None) -> Members:
         networks += [dataclasses.replace(member, weight=share / total / len(found)) for member in found]
     gate = Member(files.path(asked.gate_dir), 1.0) if asked.gate_dir else None
     return Members(networks, gate, asked)
+
+
+def check_no_ensemble(named: Sequence[files.Path]) -> None:
+    """Raise InputError where a folder is that of an ensemble, which cannot be a member of another."""
+    for folder in named:
+        if (folder / rundir.ENSEMBLE).is_file():
+            raise InputError(f"{folder}: expected runs as members of an ensemble. Received: another ensemble")
+
+
+def shares_of(count: int, asked: InferenceConfig) -> tuple[float, ...]:
+    """Return the shares of so many runs; raise InputError where as many are not asked for."""
+    shares = asked.member_weights or (1.0,) * count
+    if len(shares) != count:
+        raise InputError(f"expected --member_weights for {count} runs. Received: member_weights={asked.member_weights}")
+    return shares
 
 
 def trained_on(found: Members) -> list[rundir.Used] | None:

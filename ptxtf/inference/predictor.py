@@ -206,13 +206,14 @@ class Predictor:
             resize: brings images to a network's own size.
         """
         functions = [portable(network, equalise(network.config)) for network in self.networks]
-        gate = portable(self.gate, equalise(self.gate.config)) if self.gate else None
+        gate = self.gate
+        if not gate:
+            return lambda images: self._mean(functions, images, resize)
+        classify = portable(gate, equalise(gate.config))
 
         def outputs(images: tf.Tensor) -> Outputs:
-            found = self._mean(functions, images, resize)
-            if not gate or not self.gate:
-                return found
-            return found._replace(presence=gate(_resized(images, self.gate.image_size, resize)).presence)
+            presence = classify(_resized(images, gate.image_size, resize)).presence
+            return self._mean(functions, images, resize)._replace(presence=presence)
 
         return outputs
 

@@ -15,16 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from ptxtf.config import LimitConfig
-from ptxtf.data import dicom_bytes, jpeg, png
+from ptxtf.data import dicom_bytes, dicom_header, jpeg, png
 from ptxtf.errors import InputError
 from ptxtf.serving import results
 
-_JPEG_START = b"\xff\xd8"
 _IN_MEMORY = 2**20
 """Bytes of an upload beyond which it goes to the disk."""
-
-_MAX_PIXELS = 2**26
-"""Of a picture; `ptxtf.data.dicom` has the same limit for a frame."""
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +74,7 @@ def _ending(upload: IO[bytes]) -> str:
         if head.startswith(png.SIGNATURE):
             _check_size(*png.size(head))
             return ".png"
-        if head.startswith(_JPEG_START):
+        if head.startswith(jpeg.START):
             _check_size(*jpeg.size(upload.read()))
             upload.seek(0)
             return ".jpg"
@@ -90,5 +86,7 @@ def _ending(upload: IO[bytes]) -> str:
 
 
 def _check_size(height: int, width: int) -> None:
-    if height * width > _MAX_PIXELS:
-        raise InputError(f"expected a picture of at most {_MAX_PIXELS} pixels. Received: {height} x {width}")
+    if height * width > dicom_header.MAX_PIXELS:
+        raise InputError(
+            f"expected a picture of at most {dicom_header.MAX_PIXELS} pixels. Received: {height} x {width}"
+        )

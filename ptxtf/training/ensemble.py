@@ -89,15 +89,12 @@ def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
     if asked.gate_dir and not rundir.read_flags(asked.gate_dir).loss.presence_weight:
         raise InputError(f"{asked.gate_dir}: expected a run with --presence_weight. Received: one of masks alone")
     there = members.folders(config.run_dir) if config.run_dir else []
+    members.check_no_ensemble(there)
     for folder in there:
-        if (folder / rundir.ENSEMBLE).is_file():
-            raise InputError(f"{folder}: expected runs as members of an ensemble. Received: another ensemble")
         found = members.find(folder, dataclasses.replace(asked, member_weights=(), gate_dir=""))
         for member in found.all:
             _check_not_trained_on(member.run_dir, config)
-    count = len(there) + len(config.networks)
-    if asked.member_weights and len(asked.member_weights) != count:
-        raise InputError(f"expected --member_weights for {count} runs. Received: member_weights={asked.member_weights}")
+    members.shares_of(len(there) + len(config.networks), asked)
 
 
 def _check_not_trained_on(run_dir: files.Path, config: EnsembleConfig) -> None:

@@ -79,15 +79,18 @@ def _monai(images: np.ndarray) -> dict[str, Run]:
 
         return call
 
-    calls = {count: stitch(count) for count in _WINDOW_BATCHES}
-    best = min(calls, key=lambda count: least_seconds(calls[count]))
+    return monai_runs(stitch)
+
+
+def monai_runs(of_batch: Callable[[int], Run]) -> dict[str, Run]:
+    """Return MONAI's sliding window by its documentation's number of patches per call, and by the quickest of some."""
+    calls = {count: of_batch(count) for count in _WINDOW_BATCHES}
+    best = min(calls, key=lambda count: _least_seconds(calls[count]))
     tried = ", ".join(map(str, _WINDOW_BATCHES))
     return {"MONAI, sw_batch_size 4": calls[4], f"MONAI, {best} (best of {tried})": calls[best]}
 
 
-def least_seconds(function: Run) -> float:
-    """Return the least of three times that a call takes."""
-
+def _least_seconds(function: Run) -> float:
     def seconds() -> float:
         start = time.perf_counter()
         function()

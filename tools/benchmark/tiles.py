@@ -1,26 +1,19 @@
 """A small network asked of tiles that overlap, blended by a Gaussian: all of prediction, beside MONAI's sliding window.
 
-Both have the same weights, and their results are compared before they are timed. The network is two convolutions, so
-that cutting, batching and blending are what the time goes to; with a large one the convolutions are, which both leave
-to oneDNN or cuDNN. Ours takes uint8 and gives probabilities; MONAI's gets float32 images ready for the network.
+Both have the same weights, and their results are compared before they are timed. The network is two convolutions,
+which both leave to oneDNN or cuDNN; how much of the time is theirs, rather than cutting, batching and blending, depends
+on the channels between. Ours takes uint8 and gives probabilities; MONAI's gets float32 images ready for the network.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from tools.benchmark import films, peers, timing
-from tools.benchmark.patches import least_seconds
+from tools.benchmark.patches import Run, monai_runs
 from tools.benchmark.settings import BenchmarkConfig
 from tools.benchmark.table import Report
 
-_WINDOW_BATCHES = (1, 4, 16, 64)
-"""Tiles per call of the network that MONAI may use; 4 is what its documentation shows."""
 _CHANNELS = (1, 8, 64)
 """Between the two convolutions: nearly nothing to compute, a little, and what a decoder's last block has."""
-
-Run = Callable[[], Any]
 
 
 def run(config: BenchmarkConfig, report: Report) -> None:
@@ -98,7 +91,4 @@ def _monai(images: np.ndarray, weights: list[np.ndarray]) -> dict[str, Run]:
 
         return call
 
-    calls = {count: predict(count) for count in _WINDOW_BATCHES}
-    best = min(calls, key=lambda count: least_seconds(calls[count]))
-    tried = ", ".join(map(str, _WINDOW_BATCHES))
-    return {"MONAI, sw_batch_size 4": calls[4], f"MONAI, {best} (best of {tried})": calls[best]}
+    return monai_runs(predict)
