@@ -9,6 +9,7 @@ themselves are in memory, and their logits. What `portable` gives takes them all
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ import tensorflow as tf
 from ptxtf import devices, forward, preprocess
 from ptxtf.config import PreprocessConfig
 
-_PAIR_PX, _BATCH_PX = 2 * 512**2, 64 * 512**2
-"""Pixels of a part: where parts are computed at the same time, each on one core; and where it is one after another."""
+_PAIR_PX, _BATCH_PX = 2 * 256**2, 64 * 512**2
+"""Pixels of a part of more than a pair, at most: where parts are computed at the same time, each on one core; and where
+it is one after another."""
 
 
 class Outputs(NamedTuple):
@@ -124,11 +126,14 @@ def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> for
     infer = forward.network_function(model, xla=network.xla, fixed=True)
     px = (network.tiles.size if network.tiles else network.image_size) ** 2
     if in_pairs:
-        size = max(2, min(network.per_image, _PAIR_PX // px))
+        size = _even(max(2, network.per_image), max(2, _PAIR_PX // px))
         return forward.in_parts(infer, size=size, at_once=devices.cores())
-    size = max(1, _BATCH_PX // px)
-    parts = forward.in_parts(infer, size=size, at_once=1)
-    return lambda pictures: parts(pictures) if pictures.shape[0] > size else infer(pictures)
+    return lambda pictures: forward.in_parts(infer, size=_even(pictures.shape[0], _BATCH_PX // px), at_once=1)(pictures)
+
+
+def _even(count: int, most: int) -> int:
+    """Return the size of parts that are as few as can be and alike, so that the last needs little filling up."""
+    return math.ceil(count / math.ceil(count / max(1, most)))
 
 
 def _prepare(

@@ -106,7 +106,7 @@ class Predictor:
     def _ask(self) -> Callable[[tf.Tensor], Outputs]:
         """uint8 [B, image_size, image_size, 1] -> what all networks find."""
         functions = [ask(network, in_pairs=self._in_pairs) for network in self.networks]
-        return tf.function(lambda images: self._mean(functions, images), autograph=False)
+        return self._compiled(lambda images: self._mean(functions, images), *self.networks)
 
     @functools.cached_property
     def _ask_gate(self) -> Callable[[tf.Tensor], tf.Tensor] | None:
@@ -115,7 +115,15 @@ class Predictor:
         if not gate:
             return None
         function = ask_presence(gate, in_pairs=self._in_pairs)
-        return tf.function(lambda images: function(_resized(images, gate.image_size)), autograph=False)
+        return self._compiled(lambda images: function(_resized(images, gate.image_size)), gate)
+
+    def _compiled(self, function: Callable[[tf.Tensor], Any], *networks: Network) -> Callable[[tf.Tensor], Any]:
+        """Return a function as one graph; of one network that XLA compiles, as one program of XLA.
+
+        In a program several would take their memory together, and XLA cannot average areas to make images smaller.
+        """
+        is_program = len(networks) == 1 and networks[0].xla and networks[0].image_size == self.image_size
+        return tf.function(function, jit_compile=is_program and not self._in_pairs, autograph=False)
 
     @classmethod
     def load(

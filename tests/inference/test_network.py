@@ -1,5 +1,6 @@
 """Tiles, views and ensembles against the loops that anybody would write, with OpenCV, SciPy and NumPy."""
 
+import contextlib
 import itertools
 
 import cv2
@@ -18,9 +19,9 @@ from ptxtf.inference.predictor import Film
 SIZE = 64
 
 
-def network_of(model, config=None, *, size=SIZE, weight=1.0, **asked) -> Network:
+def network_of(model, config=None, *, size=SIZE, weight=1.0, xla=False, **asked) -> Network:
     config, asked = config or PreprocessConfig(), InferenceConfig(**asked)
-    return Network(model, config, size, weight, preprocess.tiles_of(config, asked), preprocess.views_of(asked))
+    return Network(model, config, size, weight, preprocess.tiles_of(config, asked), preprocess.views_of(asked), xla)
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +124,10 @@ def test_the_portable_form_is_the_same_without_xla_for_any_batch(model, images, 
     np.testing.assert_allclose(function(tf.constant(images[:1])).probabilities, expected[:1], atol=2e-6)
 
 
-def test_an_ensemble_is_the_weighted_mean_at_its_largest_size(model, images):
-    small = network_of(model, PreprocessConfig(clahe=False), size=32, weight=0.25)
-    large = network_of(model, weight=0.75, tta_flip=True)
+@pytest.mark.parametrize("xla", [False, True])
+def test_an_ensemble_is_the_weighted_mean_at_its_largest_size(model, images, xla):
+    small = network_of(model, PreprocessConfig(clahe=False), size=32, weight=0.25, xla=xla)
+    large = network_of(model, weight=0.75, tta_flip=True, xla=xla)
     found = Predictor([small, large])(images).numpy()[..., 0]
     for image, probabilities in zip(images[..., 0], found, strict=True):
         halved = cv2.resize(image.astype(np.float32), (32, 32), interpolation=cv2.INTER_AREA)
@@ -138,6 +140,35 @@ def test_views_that_change_nothing_are_asked_once():
     views = preprocess.views_of(InferenceConfig(tta_rotations=(0.0, 5.0, 5.0), tta_scales=(1.0,), tta_gammas=(1.0,)))
     assert views == [preprocess.View(), preprocess.View(rotation_degrees=5.0)]
     assert len(preprocess.views_of(InferenceConfig(tta_flip=True, tta_rotations=(5.0,)))) == 4
+
+
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_a_network_that_xla_compiles_is_one_program_unless_it_is_in_pairs(model, images, in_pairs):
+    network = network_of(model, tile_size=32, tile_overlap=0.5, xla=True)
+    predictor = Predictor([network], in_pairs=in_pairs)
+    with pytest.raises(ValueError, match="jit_compile") if in_pairs else contextlib.nullcontext():
+        predictor._ask.experimental_get_compiler_ir(tf.constant(images))()
+    expected = [by_loops(network, image) for image in images[..., 0]]
+    np.testing.assert_allclose(predictor(images)[..., 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("in_pairs", "size"), [(True, 7), (False, 17)])
+def test_parts_are_alike(monkeypatch, images, in_pairs, size):
+    """Of 49 tiles, 7 parts of 7 where 8 may be together, and 3 of 17 where 20 may be; the last is filled up."""
+    seen = set()
+
+    class Watch(keras.Layer):
+        def call(self, pictures):
+            seen.add(pictures.shape[0])
+            return pictures
+
+    inputs = keras.Input((None, None, 1))
+    network = network_of(keras.Model(inputs, Watch()(inputs)), tile_size=16, tile_overlap=0.5)
+    monkeypatch.setattr("ptxtf.inference.network._PAIR_PX", 8 * 16**2)
+    monkeypatch.setattr("ptxtf.inference.network._BATCH_PX", 20 * 16**2)
+    found = Predictor([network], in_pairs=in_pairs)(images[:1])
+    assert seen - {None} == {size}
+    np.testing.assert_allclose(found[0, ..., 0], by_loops(network, images[0, ..., 0]), atol=1e-5)
 
 
 def test_a_part_is_filled_across_images_and_bounded():
@@ -189,10 +220,13 @@ def test_without_a_threshold_all_are_asked(model, gate, images):
     np.testing.assert_allclose(found, Predictor([network_of(model, plain)])(images)[..., 0], atol=1e-6)
 
 
-def test_networks_with_presence_heads_say_it_themselves_of_the_surest_tile_and_the_mean_view(gate, images):
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("is_gate", [False, True])
+def test_networks_with_presence_heads_say_it_of_the_surest_tile_and_the_mean_view(gate, images, is_gate, xla):
     plain = PreprocessConfig(clahe=False)
-    network = network_of(gate, plain, tile_size=32, tta_gammas=(2.0,))
-    ((_, found),) = Predictor([network]).each(films_of(images[:1]), batch_size=1)
+    network = network_of(gate, plain, tile_size=32, tta_gammas=(2.0,), xla=xla)
+    predictor = Predictor([network], gate=network if is_gate else None)
+    ((_, found),) = predictor.each(films_of(images[:1]), batch_size=1)
     x = images[0, ..., 0] / 255
     tiles = [x[top : top + 32, left : left + 32] for top in (0, 32) for left in (0, 32)]
     surest = [max(1 / (1 + np.exp(-(40 * (tile**gamma).mean() - 20))) for tile in tiles) for gamma in (1, 2)]

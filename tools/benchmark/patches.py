@@ -54,8 +54,8 @@ def _stitching(images: np.ndarray) -> dict[str, Run]:
         return ops.stitch_patches(patches, image_size=length, stride=stride, window="gaussian")
 
     tensor = tf.constant(images)
-    at_once = tf.function(lambda images: stitch(cut(images)), jit_compile=True)
-    cut_alone, stitch_alone = (tf.function(function, jit_compile=True) for function in (cut, stitch))
+    at_once = tf.function(lambda images: stitch(cut(images)), jit_compile=True, autograph=False)
+    cut_alone, stitch_alone = (tf.function(function, jit_compile=True, autograph=False) for function in (cut, stitch))
     return {
         "ptxtf, XLA, one function": timing.synchronised(at_once, tensor),
         # as with a real network between the two, which needs the patches themselves
@@ -106,8 +106,10 @@ def _cutting(images: np.ndarray) -> dict[str, Run]:
 
     size = images.shape[1] // 4
     window = [1, size, size, 1]
-    ours = tf.function(lambda images: ops.extract_patches(images, size=size), jit_compile=True)
-    theirs = tf.function(lambda images: tf.image.extract_patches(images, window, window, [1, 1, 1, 1], "VALID"))
+    ours = tf.function(lambda images: ops.extract_patches(images, size=size), jit_compile=True, autograph=False)
+    theirs = tf.function(
+        lambda images: tf.image.extract_patches(images, window, window, [1, 1, 1, 1], "VALID"), autograph=False
+    )
     tensor = tf.constant(images)
     return {
         "ptxtf, XLA": timing.synchronised(ours, tensor),
