@@ -11,7 +11,9 @@ Research software, no medical device.
 
 import importlib.util
 import logging
+import signal
 import socket
+import sys
 
 from ptxtf import flags
 from ptxtf.config import InferenceConfig, LimitConfig, MaskConfig, ServeConfig
@@ -37,7 +39,12 @@ def main(config: ServeConfig, limits: LimitConfig, mask_config: MaskConfig, aske
         if not server.is_private(listening):
             print("warning: whoever reaches this machine reaches the page. It has no login, and speaks plain HTTP.")
         print(f"serving at {server.address(listening)}", flush=True)
-        server.of(page).run(sockets=[listening])
+        # by itself it would leave a visitor's files behind
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            server.of(page).run(sockets=[listening])
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ class InferenceConfig:
         "final",
     )
     gate_dir: str = setting(
-        "run whose presence logit says whether there is a pneumothorax at all, as a classifier's does; it is asked of "
-        "whole images as it was trained, mirrored too with --tta_flip; empty: the networks' own, where all have one",
+        "run whose presence logit says whether there is a pneumothorax at all, as a classifier's does; it is asked "
+        "as it was trained, mirrored too with --tta_flip; empty: the networks' own, where all have one",
         "",
     )
     tile_size: int = setting(

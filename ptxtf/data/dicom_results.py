@@ -33,6 +33,7 @@ from pydicom.sr.codedict import codes
 import ptxtf
 from ptxtf import files, pictures
 from ptxtf.data import dicom, dicom_header
+from ptxtf.data.spacing import Spacing
 from ptxtf.errors import InputError
 
 _REFERENCES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -123,7 +124,13 @@ def write_segmentation(
 
 
 def write_overlay(
-    path: files.Name, picture: np.ndarray, source: files.Name, *, model: str = "unknown", with_identity: bool = False
+    path: files.Name,
+    picture: np.ndarray,
+    source: files.Name,
+    *,
+    spacing: Spacing | None = None,
+    model: str = "unknown",
+    with_identity: bool = False,
 ) -> None:
     """Write a picture of the radiograph with what was found drawn on it, as a DICOM Secondary Capture.
 
@@ -134,6 +141,8 @@ def write_overlay(
         path: the file to write, whole or not at all; folders above it are made.
         picture: uint8 RGB [H, W, 3], of the source's height and width; `ptxtf.pictures.overlay` draws it.
         source: as of `write_segmentation`, and the other arguments too.
+        spacing: that lengths in the picture are drawn by; the source's if None. What is assumed is not written: lengths
+            that a viewer measures are then in pixels.
         model: what tells the network from others.
         with_identity: copy what tells who the patient is.
 
@@ -148,7 +157,7 @@ def write_overlay(
         raise ValueError(f"picture: expected uint8 RGB [H, W, 3]. Received: {_told(picture)}")
     elements = _elements(source, picture, model)
     with dicom.silent():
-        dataset = _secondary_capture(picture, elements, model)
+        dataset = _secondary_capture(picture, elements, _known_mm(spacing, elements), model)
         content = _finished(dataset, elements, with_identity=with_identity)
     files.write_bytes(path, content)
 
@@ -239,7 +248,16 @@ def _stand_in(shape: tuple[int, ...]) -> pydicom.Dataset:
     return dataset
 
 
-def _secondary_capture(picture: np.ndarray, elements: dicom_header.Elements, model: str) -> pydicom.Dataset:
+def _known_mm(spacing: Spacing | None, elements: dicom_header.Elements) -> tuple[float, float] | None:
+    """Return the distance of pixel centres that an overlay states, down and along a row."""
+    if spacing is None:
+        return dicom_header.spacing_mm(elements)
+    return (spacing.down_mm, spacing.along_mm) if spacing.source in ("stated", "given factor") else None
+
+
+def _secondary_capture(
+    picture: np.ndarray, elements: dicom_header.Elements, spacing_mm: tuple[float, float] | None, model: str
+) -> pydicom.Dataset:
     """Return a Secondary Capture that belongs to no study yet."""
     dataset = highdicom.sc.SCImage(
         pixel_array=picture,
@@ -250,7 +268,7 @@ def _secondary_capture(picture: np.ndarray, elements: dicom_header.Elements, mod
         study_instance_uid=_PLACEHOLDER,
         series_number=902,
         device_serial_number=model,
-        pixel_spacing=dicom_header.spacing_mm(elements),
+        pixel_spacing=spacing_mm,
         **_COMMON,
     )
     dataset.DerivationDescription = f"Outline of a pneumothorax drawn by ptxtf {ptxtf.__version__}, model {model}"

@@ -133,10 +133,7 @@ def _score_the_rest(
 
 def _score(system: System, dataset: tf.data.Dataset, config: EvaluateConfig) -> Iterator[_Scored]:
     batch_size, rule = devices.images_at_once(config.batch_size), system.rule
-    ask_gate = rule.gate > 0
-    for case, found in cases.predict(
-        system.predictor, dataset, batch_size=batch_size, title="scoring", ask_gate=ask_gate
-    ):
+    for case, found in cases.predict(system.predictor, dataset, batch_size=batch_size, title="scoring"):
         predicted_mask = masks.decide(found.probabilities, rule, presence=found.presence)
         presence = masks.presence(found.probabilities, rule, presence=found.presence)
         yield _Scored(

@@ -1,5 +1,6 @@
 """What is known of a run -> README.md of its export, the model card: no names, ids or hashes of patients, no paths."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -49,10 +50,10 @@ class Facts:
     in_float32: bool
 
     @property
-    def runs(self) -> dict[str, RunConfig]:
-        """The settings of each run, by its folder's name."""
-        runs = [member.run_dir for member in self.members.all]
-        return {run.resolve().name: rundir.read_flags(run) for run in dict.fromkeys(runs)}
+    def runs(self) -> list[tuple[str, RunConfig]]:
+        """The name of each run's folder, and its settings."""
+        runs = dict.fromkeys(member.run_dir for member in self.members.all)
+        return [(run.resolve().name, rundir.read_flags(run)) for run in runs]
 
 
 def read_scores(directory: files.Name) -> dict[str, Any]:
@@ -79,15 +80,14 @@ def data_lines(found: Members) -> tuple[str, ...]:
         patients = {image.patient for image in images} - {""}
         known = f" of {len(patients)} patients" if patients else ""
         lines += [f"{purpose}: {len(images)} images{known}"] if images else []
-    inputs = rundir.read_flags(found.networks[0].run_dir).inputs
-    try:
-        manifest = shards.read_manifest(inputs.records_dir)
-        for split in filter(None, (inputs.train_split, inputs.val_split)):
-            positives = sum(shard.positives for shard in manifest.shards(split))
-            lines.append(f"records, {split}: {manifest.images(split)} images, {positives} with a pneumothorax")
-    except InputError:  # they may have gone
-        pass
-    return tuple(lines)
+    runs = dict.fromkeys(member.run_dir for member in found.all)
+    for inputs in dict.fromkeys(rundir.read_flags(run).inputs for run in runs):
+        with contextlib.suppress(InputError):  # the records may have gone
+            manifest = shards.read_manifest(inputs.records_dir)
+            for split in filter(None, (inputs.train_split, inputs.val_split)):
+                positives = sum(shard.positives for shard in manifest.shards(split))
+                lines.append(f"records, {split}: {manifest.images(split)} images, {positives} with a pneumothorax")
+    return tuple(dict.fromkeys(lines))
 
 
 def write(facts: Facts, directory: pathlib.Path) -> None:
@@ -107,7 +107,7 @@ def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
             text = call.replace("SIDE", str(facts.network.image_size)).replace("SIGNATURES", signatures)
             yield from (*text.splitlines(), "")
     yield "## How it was trained"
-    for name, settings in facts.runs.items():
+    for name, settings in facts.runs:
         yield from ("", f"{name}:", "", "```", *_setting_lines(settings), "```")
     yield from ("", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|")
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
@@ -211,7 +211,7 @@ docker run -p 8501:8501 -e MODEL_NAME=ptxtf -v "$PWD/saved_model:/models/ptxtf/1
 """,
     "model.onnx": """`model.onnx` takes `images`, uint8 [B, SIDE, SIDE, 1], and gives `probabilities`, float32 of that
 shape; equalising is inside. Files, sizes and masks are the caller's: shrink by area averaging, enlarge bilinearly, and
-go by `rule.json`.
+go by `rule.json`. Where there is a second output, `presence`, float32 [B], a gate goes by it: below, the mask is empty.
 
 ```python
 import numpy as np

@@ -33,7 +33,7 @@ def save_onnx(network: Portable, path: files.Path, *, metadata: dict[str, Any]) 
     """Write an ONNX file.
 
     Args:
-        network: of `portable.load`.
+        network: of `portable.of`.
         path: to be written.
         metadata: what the file says of itself, by name.
     """

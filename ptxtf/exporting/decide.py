@@ -25,8 +25,9 @@ def decide(probabilities: tf.Tensor, presence: tf.Tensor | None, rule: Rule) -> 
 
     Args:
         probabilities: float32 [B, H, W, 1], at the images' own size.
-        presence: float32 [B], what the networks themselves say of each image; None where they say nothing. Only a rule
-            with a gate goes by it; else the score is the highest threshold at which the mask has the smallest area.
+        presence: float32 [B], what the networks or their gate say of each image; None where they say nothing. A rule
+            without a gate does not go by it: the score is the highest threshold at which the mask has the smallest
+            area.
         rule: thresholds, smallest area and, where it has one, gate: the presence below which an image has no mask.
     """
     flat = tf.reshape(probabilities, [tf.shape(probabilities)[0], tf.reduce_prod(tf.shape(probabilities)[1:])])

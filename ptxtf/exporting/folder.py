@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterator
 from ptxtf import files
 from ptxtf.errors import InputError
 
+_UNFINISHED = ".unfinished"
+"""A file that says, where files come one by one, that some are still to come."""
+
 
 @contextlib.contextmanager
 def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[pathlib.Path]:
     """Yield an empty local folder; what it holds in the end becomes the folder `name`, unless something fails.
 
     A local folder comes by one renaming (the earlier one goes by another, just before). Where files are kept under
-    names alone, as on gs://, they come one after another.
+    names alone, as on gs://, they come one after another; what was stopped on the way is replaced, too.
 
     Args:
         name: the folder. One that is empty, or holds `last` and nothing but `entries`, is replaced.
@@ -47,6 +50,8 @@ def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[
             temporary.rename(target)
         except BaseException:
             _remove(temporary)
+            if old.exists() and not target.exists():
+                old.rename(target)
             raise
         _remove(old)
 
@@ -55,22 +60,26 @@ def _check(target: files.Path, entries: Collection[str], last: str) -> None:
     if target.is_file():
         raise InputError(f"{target}: expected a folder. Received: a file")
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    if found and (last not in found or not found <= set(entries)):
-        other = min(found - set(entries), default=f"no {last}")
+    others = found - {*entries, _UNFINISHED}
+    if found and (others or found.isdisjoint({last, _UNFINISHED})):
+        other = min(others, default=f"no {last}")
         raise InputError(
             f"{target}: expected a folder that is new, empty, or an earlier export. Received: {other} in it"
         )
 
 
 def _copy(source: pathlib.Path, target: files.Remote, last: str) -> None:
-    for old in list(files.walk(target)) if target.is_dir() else []:
-        old.unlink()
+    files.write_bytes(target / _UNFINISHED, b"")
+    for old in list(files.walk(target)):
+        if old != target / _UNFINISHED:
+            old.unlink()
     found = sorted(path for path in source.rglob("*") if path.is_file())
     for path in sorted(found, key=lambda path: path == source / last):
         place: files.Path = target
         for part in path.relative_to(source).parts:
             place = place / part
         files.write_bytes(place, path.read_bytes())
+    (target / _UNFINISHED).unlink()
 
 
 def _remove(path: pathlib.Path) -> None:

@@ -44,7 +44,7 @@ def save(network: Portable, rule: Rule, directory: files.Path) -> None:
     """Write the SavedModel.
 
     Args:
-        network: of `portable.load`.
+        network: of `portable.of`.
         rule: that masks are made by.
         directory: to be made.
     """

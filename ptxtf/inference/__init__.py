@@ -6,6 +6,7 @@
 | loading     | these                                 | their models, checked against what is asked                 |
 | network     | one of them                           | a function from images to probabilities: tiles, views       |
 | predictor   | all of them                           | one compiled function; radiographs one after another; gates |
+| system      | folders and what a user wants of them | members, predictor and rule: what all commands begin with   |
 | cases       | records                               | examples with what is found in them at the original size    |
 | masks       | probabilities of one image            | uint8 mask of {0, 1} at the original size                   |
 | rules       | probabilities and masks of a split    | the rule that `masks` goes by: the best of a grid           |

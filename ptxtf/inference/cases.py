@@ -29,7 +29,7 @@ def read(records_dir: files.Name, split: str, *, image_size: int) -> tf.data.Dat
 
 
 def predict(
-    predictor: Predictor, dataset: tf.data.Dataset, *, batch_size: int, title: str, ask_gate: bool = True
+    predictor: Predictor, dataset: tf.data.Dataset, *, batch_size: int, title: str
 ) -> Iterator[tuple[Case, Found]]:
     """Yield each example and what is found in it.
 
@@ -38,11 +38,10 @@ def predict(
         dataset: of `read`, or a part of it.
         batch_size: images that are computed together.
         title: of the progress bar.
-        ask_gate: ask a classifier, if there is one.
     """
     examples_of = map(_plain_case, dataset.as_numpy_iterator())
     films = (Film(case, case["image"], case["mask"].shape) for case in examples_of)
-    found = predictor.each(films, batch_size=batch_size, ask_gate=ask_gate)
+    found = predictor.each(films, batch_size=batch_size)
     yield from tqdm.tqdm(found, total=int(dataset.cardinality()), desc=title, unit="image", disable=None)
 
 

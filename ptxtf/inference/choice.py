@@ -14,8 +14,7 @@ from ptxtf.inference.masks import Rule
 from ptxtf.inference.predictor import Found, Predictor
 
 _GAIN = 0.01
-"""By less than this a rule does not beat predicting nothing, for which it is another way; then 0.5 is kept."""
-
+"""A rule that beats leaving all masks empty by less than this hardly finds anything; then 0.5 is kept."""
 
 _HALF = (rules.HALF, 0, rules.HALF)
 """Where a threshold of 0.5 and nothing else stands in a grid."""
@@ -94,7 +93,7 @@ def _choose(counts: rules.Counts, split: str) -> Choice:
     means, gate = rules.mean_dice(counts, areas_px), 0.0
     half_dice, place = float(means[_HALF]), rules.best(means)
     dice = float(means[place])
-    for other in rules.gates_to_try(counts)[1:]:
+    for other in rules.gates_to_try(counts):
         means = rules.mean_dice(counts, areas_px, gate=other)
         there = rules.best(means)
         if means[there] > dice:

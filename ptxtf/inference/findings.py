@@ -24,7 +24,7 @@ DISCLAIMER = "Research software, no medical device."
 MOST_REGIONS = 1000
 """Of a radiograph, the largest; a mask of more is noise, and no finding."""
 
-_OPPOSITE = {"left": "right", "right": "left", "": ""}
+_OPPOSITE = {"left": "right", "right": "left"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from ptxtf.inference.findings import Finding
 
 _PATTERN = ".predicted-*.json"
 _CHUNK = 32
-"""Files that a prediction does again at most, if it was killed; one that was interrupted does none again."""
+"""So many files at most are done again after a kill; none after an interruption."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,10 @@ class Kept:
             self._flush()
 
     def __enter__(self) -> "Kept":
+        mine = {self._path(number).name for number in range(self._parts)}
+        for path in self._directory.glob(_PATTERN):
+            if path.name not in mine:  # what another one found there is about to be written over
+                path.unlink(missing_ok=True)
         if not self._parts:
             self._write()  # so that the folder is known for a prediction's from the first picture on
         return self

@@ -58,7 +58,10 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
     _check_input(trained, path, tiles.size if tiles else image_size)
     preprocess.check_tile_grid(settings.preprocessing, image_size=(image_size, image_size))
     if tiles and tiles.size > image_size:
-        raise InputError(f"expected --tile_size up to the image size, {image_size}. Received: tile_size={tiles.size}")
+        raise InputError(
+            f"{member.run_dir}: expected tiles (--tile_size, or patches as trained) no larger than its images "
+            f"(--at_size). Received: tiles of {tiles.size} pixels, images of {image_size}"
+        )
     return Network(
         model=adapt(trained, settings.network.precision),
         config=settings.preprocessing,

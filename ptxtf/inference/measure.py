@@ -116,7 +116,7 @@ def widest(mask: np.ndarray, *, spacing: Steps = (1.0, 1.0)) -> Disc:
         centre = (np.array([row, column]) + 0.5) * cut.shape / fine.shape - 0.5
     else:
         centre = np.argwhere(cut)[0].astype(float)
-    # to the centre of the nearest pixel outside it is as far for a disc of 2 radius - 1 pixels as for one of 2 radius
+    # discs of 2 radius - 1 and of 2 radius pixels are as far from the centre of the nearest pixel outside: the middle
     diameter = max((2 * radius - 0.5) * step, min(spacing))
     row, column = (centre - _PADDING + (rows[0], columns[0])).tolist()
     return Disc(row, column, diameter)

@@ -19,9 +19,8 @@ import tensorflow as tf
 from ptxtf import devices, forward, preprocess
 from ptxtf.config import PreprocessConfig
 
-_PAIR_PX, _BATCH_PX = 2 * 256**2, 64 * 512**2
-"""Pixels of a part of more than a pair, at most: where parts are computed at the same time, each on one core; and where
-it is one after another."""
+_SMALL_PART_PX, _LARGE_PART_PX = 2 * 256**2, 64 * 512**2
+"""The most pixels of a part: of one beside others, each on one core (or it is a pair of pictures); of one at a time."""
 
 
 class Outputs(NamedTuple):
@@ -126,9 +125,11 @@ def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> for
     infer = forward.network_function(model, xla=network.xla, fixed=True)
     px = (network.tiles.size if network.tiles else network.image_size) ** 2
     if in_pairs:
-        size = _even(max(2, network.per_image), max(2, _PAIR_PX // px))
+        size = _even(max(2, network.per_image), max(2, _SMALL_PART_PX // px))
         return forward.in_parts(infer, size=size, at_once=devices.cores())
-    return lambda pictures: forward.in_parts(infer, size=_even(pictures.shape[0], _BATCH_PX // px), at_once=1)(pictures)
+    return lambda pictures: forward.in_parts(infer, size=_even(pictures.shape[0], _LARGE_PART_PX // px), at_once=1)(
+        pictures
+    )
 
 
 def _even(count: int, most: int) -> int:

@@ -161,8 +161,10 @@ class Predictor:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]; a gate has no part in them."""
         images = tf.convert_to_tensor(images)
-        if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 1:
-            raise ValueError(f"expected images: uint8 [B, H, W, 1]. Received: {images.dtype.name} {images.shape}")
+        if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 1 or None in images.shape:
+            raise ValueError(
+                f"expected images: uint8 [B, H, W, 1] of known size. Received: {images.dtype.name} {images.shape}"
+            )
         if not images.shape[0]:
             raise ValueError("expected images: at least one. Received: none")
         size, original = (self.image_size, self.image_size), tuple(images.shape[1:3])
@@ -171,9 +173,7 @@ class Predictor:
         found = self._ask(example.resize(images, size)).probabilities
         return tf.image.resize(found, original, method="bilinear")
 
-    def each(
-        self, films: Iterable[Film], *, batch_size: int, gate: float = 0.0, ask_gate: bool = True
-    ) -> Iterator[tuple[Any, Found]]:
+    def each(self, films: Iterable[Film], *, batch_size: int, gate: float = 0.0) -> Iterator[tuple[Any, Found]]:
         """Yield the key of one film after another with what is found in it.
 
         Batches are filled across films, the last with black images, so that one compiled program serves all.
@@ -182,12 +182,11 @@ class Predictor:
             films: radiographs, of which no more are taken at a time than a few batches.
             batch_size: images that are computed together.
             gate: films whose presence, as a classifier says it, is below are not asked for masks.
-            ask_gate: ask the classifier, if there is one, though no film is shut out.
 
         Raises:
             InputError: a network gives nan.
         """
-        classify = self._ask_gate if gate or ask_gate else None
+        classify = self._ask_gate
         for group in _groups(films, _WINDOW * batch_size if classify else batch_size):
             presence, seconds = self._presence(classify, group, batch_size)
             passing = [film for film, one in zip(group, presence, strict=True) if not one < gate]
@@ -230,6 +229,7 @@ class Predictor:
     ) -> Outputs:
         """Return the weighted mean of what the networks find."""
         size = (self.image_size, self.image_size)
+        say_presence = self.says_presence and not self.gate
         probabilities, presence = tf.constant(0.0), tf.constant(0.0)
         for network, one in zip(self.networks, functions, strict=True):
             with tf.control_dependencies([probabilities]):  # or all would take their memory at the same time
@@ -238,10 +238,9 @@ class Predictor:
             if network.image_size != self.image_size:
                 masks = tf.image.resize(masks, size, method="bilinear")
             probabilities += network.weight * masks
-            if self.says_presence and found.presence is not None:
+            if say_presence and found.presence is not None:
                 presence += network.weight * found.presence
-        has_presence = self.says_presence and not self.gate
-        return Outputs(probabilities, presence if has_presence else None)
+        return Outputs(probabilities, presence if say_presence else None)
 
     def _presence(
         self, classify: Callable[[tf.Tensor], tf.Tensor] | None, films: Sequence[Film], batch_size: int
@@ -260,7 +259,8 @@ class Predictor:
         for group in _groups(films, batch_size):
             start = time.perf_counter()
             outputs = self._ask(_stacked(group, batch_size))
-            presence = [np.nan] * len(group) if outputs.presence is None else outputs.presence.numpy().tolist()
+            said = outputs.presence
+            presence = [np.nan] * len(group) if said is None else self._checked(said.numpy()).tolist()
             small = self._checked(outputs.probabilities.numpy())
             seconds = (time.perf_counter() - start) / len(group)
             for film, probabilities, one in zip(group, small, presence, strict=False):

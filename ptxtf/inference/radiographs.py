@@ -1,7 +1,7 @@
 """Files and folders named on a command line -> pixels, one after another.
 
 Flows out: uint8 [H, W], bright = dense, with the image id that results are filed under: the SOP instance UID of a
-DICOM, the name of any other file.
+DICOM, the name of any other file without its ending.
 """
 
 import dataclasses
@@ -54,8 +54,8 @@ class Radiograph:
 def find(names: Sequence[str]) -> list[files.Path]:
     """Return the files that are named, and all DICOM, PNG and JPEG files in the folders that are.
 
-    A name that is no file may be a pattern, as "films/*.dcm" or "films/**/*.png" for folders at any depth. What an
-    earlier prediction wrote into such a folder is left out.
+    A name that is no file may be a pattern, as "films/*.dcm" or "films/**/*.png" for folders at any depth; on gs:// and
+    the like only its last part. Files whose names end as those of results do are left out, unless they are named.
 
     Raises:
         InputError: a name that does not exist, or nothing found.
@@ -87,10 +87,11 @@ def _meant(name: str) -> list[files.Path]:
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (any root)
         places = {os.path.realpath(match): match for match in reversed(found)}  # links may lead there in many ways
         matches = sorted(files.path(match) for match in places.values())
-    matches = [match for match in matches if not match.name.endswith(WRITTEN_ENDINGS)]
-    if not matches:
-        raise InputError(f"{name}: expected a file or folder. Received: no such file")
-    return matches
+    sources = [match for match in matches if not match.name.endswith(WRITTEN_ENDINGS)]
+    if not sources:
+        what = "only files that end as a prediction's results do" if matches else "no such file"
+        raise InputError(f"{name}: expected a file or folder. Received: {what}")
+    return sources
 
 
 def read(path: files.Path) -> Radiograph:

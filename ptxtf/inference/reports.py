@@ -13,6 +13,7 @@ import numpy as np
 
 from ptxtf import files, pictures
 from ptxtf.data import spacing
+from ptxtf.data.spacing import Spacing
 from ptxtf.errors import InputError
 from ptxtf.inference import findings, masks, radiographs
 from ptxtf.inference.findings import Finding
@@ -29,12 +30,14 @@ class Report:
         mask: uint8 [H, W] of {0, 1}.
         findings: at least one.
         overlay: uint8 RGB [H, W, 3].
+        spacing: that lengths are measured and drawn by.
     """
 
     radiograph: Radiograph
     mask: np.ndarray
     findings: Sequence[Finding]
     overlay: np.ndarray
+    spacing: Spacing
 
 
 def examine(radiograph: Radiograph, found: Found, rule: masks.Rule, *, spacing_factor: float = 0.0) -> Report:
@@ -63,7 +66,7 @@ def examine(radiograph: Radiograph, found: Found, rule: masks.Rule, *, spacing_f
         disc=findings.disc(max(said, key=lambda finding: finding.width), measured),
         along_mm=measured.along_mm,
     )
-    return Report(radiograph, mask, said, drawn)
+    return Report(radiograph, mask, said, drawn, measured)
 
 
 def write(directory: files.Path, report: Report, *, model: str, dicom: bool, with_identity: bool = False) -> str:
@@ -87,12 +90,21 @@ def write(directory: files.Path, report: Report, *, model: str, dicom: bool, wit
     from ptxtf.data import dicom_results  # takes half a second
 
     try:
-        for ending, write_object, array in (
-            (radiographs.DICOM_MASK, dicom_results.write_segmentation, report.mask),
-            (radiographs.DICOM_OVERLAY, dicom_results.write_overlay, report.overlay),
-        ):
-            path = directory / f"{name}{ending}"
-            write_object(path, array, source.path, model=model, with_identity=with_identity)
+        dicom_results.write_segmentation(
+            directory / f"{name}{radiographs.DICOM_MASK}",
+            report.mask,
+            source.path,
+            model=model,
+            with_identity=with_identity,
+        )
+        dicom_results.write_overlay(
+            directory / f"{name}{radiographs.DICOM_OVERLAY}",
+            report.overlay,
+            source.path,
+            spacing=report.spacing,
+            model=model,
+            with_identity=with_identity,
+        )
     except InputError as error:
         return str(error)
     return ""

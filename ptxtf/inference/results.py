@@ -127,7 +127,7 @@ def _predict(
     batch_size = min(devices.images_at_once(config.batch_size), max(1, len(paths)))
     predictor, rule = system.predictor, system.rule
     films = (Film.of(one, one.pixels, predictor.image_size) for one in _read(paths, names, rejected))
-    for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate, ask_gate=False):
+    for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate):
         yield from _taken(rejected)
         report = reports.examine(radiograph, found, rule, spacing_factor=config.spacing_factor)
         without_dicom = reports.write(
@@ -158,7 +158,7 @@ def _read(
             continue
         first = names.setdefault(radiograph.name, path)
         if first != path:
-            reason = f"{path}: expected each image id once. Received: {radiograph.image_id}, as {first}"
+            reason = f"{path}: expected results of another name than those of {first}. Received: {radiograph.name}"
             rejected.append((path, Image(rejected=reason)))
             continue
         yield radiograph

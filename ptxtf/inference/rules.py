@@ -96,13 +96,13 @@ def areas_to_try(counts: Counts) -> np.ndarray:
 
 
 def gates_to_try(counts: Counts) -> list[float]:
-    """Return the gates that a grid tries: 0 for none, and each threshold that shuts out more images than the last.
+    """Return the gates that a grid tries beside none: each threshold that shuts out more images than the one before.
 
-    A gate that shuts out all of them is none of these; without a presence of every image, there is none but 0.
+    One that shuts out all of them is none of these. Without a presence of every image there are none.
     """
     shut = (counts.presence < THRESHOLDS[:, np.newaxis]).sum(axis=1)
     kept = (np.diff(shut, prepend=0) > 0) & (shut < len(counts.presence))
-    return [0.0, *THRESHOLDS[kept].tolist()] if np.isfinite(counts.presence).all() else [0.0]
+    return THRESHOLDS[kept].tolist() if np.isfinite(counts.presence).all() else []
 
 
 def mean_dice(counts: Counts, areas_px: np.ndarray, *, gate: float = 0.0) -> np.ndarray:

@@ -47,6 +47,8 @@ def load(
     Raises:
         InputError: as `Predictor.load` and `choice.complete`; a gate without a network that says presence, or the other
             way round.
+
+    A network for the gate alone is left out where the rule has none.
     """
     found = members.find(run_dir, asked)
     rule = choice.complete(mask_config, run_dir)
@@ -55,6 +57,8 @@ def load(
             "expected --gate, a probability, with --gate_dir, as the rule has none (ptxtf.ensemble chooses one). "
             f"Received: gate_dir={asked.gate_dir}"
         )
+    if not rule.gate:
+        found = dataclasses.replace(found, gate=None)
     predictor = Predictor.of(found, in_pairs=in_pairs, adapt=adapt)
     if rule.gate and not predictor.says_presence:
         raise InputError(

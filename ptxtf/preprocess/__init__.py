@@ -5,7 +5,8 @@ masks of {0, 1}: whole images [B, H, W, 1], or patches; in training the batches 
 
     training:   equalise ─► one affine warp of image and mask ─► 0..1 ─► gamma, blur, contrast, noise, brightness
                 ─► clip ─► cutout ─► cut
-    inference:  equalise ─► 0..1 ─► views ─► cut ─► (the network) ─► join ─► views undone
+    inference:  equalise ─► views: mirrored, turned, scaled ─► 0..1 ─► gamma ─► cut ─► (the network) ─► join
+                ─► views undone
 
 | module     | what                                                               |
 |------------|--------------------------------------------------------------------|

@@ -13,5 +13,6 @@
 | server  | an address -> a server there                                                 |
 
 Nothing here knows a network but `examine`. An upload lies in a nameless temporary file, and while it is examined in a
-folder of its own; results are in memory only. Nothing that names a patient, no file's name above all, is logged.
+folder of its own; its results in another while they are written, then in memory only. Nothing that names a patient, no
+file's name above all, is logged.
 """

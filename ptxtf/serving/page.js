@@ -37,8 +37,11 @@ async function take(files) {
     if (files.length > 1) throw new Error(`Please give one file at a time; these were ${files.length}.`);
     if (files[0].size > maxMib * 2 ** 20) throw new Error(`This file is larger than ${maxMib} MiB.`);
     say(`Examining ${files[0].name} …`);
-    await show(await examine(files[0], mine.signal));
-    if (mine === current) say("");
+    const found = await examine(files[0], mine.signal);
+    await load(found);
+    if (mine !== current) return;
+    show(found);
+    say("");
   } catch (error) {
     if (mine === current) say("", error.message);
   }
@@ -70,11 +73,15 @@ async function examine(file, signal) {
   return answer;
 }
 
-async function show(found) {
+async function load(found) {
   const [image, layer] = [find("#image"), find("#layer")];
   image.src = found.image;
   layer.src = found.layer;
   await Promise.all([image.decode(), layer.decode()]);
+}
+
+function show(found) {
+  const image = find("#image");
   result.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   image.alt = `radiograph ${found.image_id}`;
   find("#sentence").textContent = found.sentence;

@@ -16,6 +16,8 @@
 | watch        | what a person sees while it runs: TensorBoard events with overlays, curves.png             |
 | loop         | all of it in order: `train`                                                                |
 | folds        | a run for each fold of the records                                                         |
+| ensemble     | networks trained and joined in one folder                                                  |
+| processes    | commands, each in a process of its own                                                     |
 """
 
 import importlib
@@ -25,6 +27,7 @@ __all__ = [
     "averages",
     "checkpoints",
     "distribution",
+    "ensemble",
     "epochs",
     "folds",
     "history",
@@ -32,6 +35,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "processes",
     "schedules",
     "setup",
     "steps",

@@ -80,7 +80,7 @@ def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
     """Check what does not wait for the networks that are still to be trained.
 
     Raises:
-        InputError: runs that are not there; other weights than runs; two gates.
+        InputError: runs that are not there; other weights than runs; two gates; a comma in a folder's name.
     """
     if config.classifier and asked.gate_dir:
         raise InputError(f"expected no --gate_dir with --classifier. Received: gate_dir={asked.gate_dir}")
@@ -89,6 +89,9 @@ def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
     if asked.gate_dir and not rundir.read_flags(asked.gate_dir).loss.presence_weight:
         raise InputError(f"{asked.gate_dir}: expected a run with --presence_weight. Received: one of masks alone")
     there = members.folders(config.run_dir) if config.run_dir else []
+    for name in map(str, [config.output_dir, *there]):
+        if "," in name:  # it stands between names in ensemble.flags
+            raise InputError(f"{name}: expected a folder of an ensemble without a comma in its name. Received: one")
     members.check_no_ensemble(there)
     for folder in there:
         found = members.find(folder, dataclasses.replace(asked, member_weights=(), gate_dir=""))

@@ -1,6 +1,7 @@
 """A folder that appears whole or not at all, on a local disk and on ram://, which TensorFlow has built in."""
 
 import itertools
+import pathlib
 
 import pytest
 
@@ -45,6 +46,41 @@ def test_a_failure_leaves_the_earlier_one(target):
     with pytest.raises(FileNotFoundError):
         write(target, a="2", missing__inner__b="2")
     assert content(target) == {"a": "1", "last": "1"}
+
+
+def interrupt(monkeypatch, place, name, *, after):
+    """Let a function's calls be interrupted after some of them."""
+    real, calls = getattr(place, name), itertools.count()
+
+    def call(*args):
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(place, name, call)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_was_stopped_between_files_is_replaced(before, monkeypatch):
+    target = files.path(f"ram://export-{next(numbers)}/target")
+    if before:
+        write(target, a="0", last="0")
+    with monkeypatch.context() as patched:
+        interrupt(patched, files, "write_bytes", after=2)
+        with pytest.raises(KeyboardInterrupt):
+            write(target, a="1", last="1")
+    assert not (target / "last").is_file()
+    write(target, a="2", last="2")
+    assert content(target) == {"a": "2", "last": "2"}
+
+
+def test_what_was_stopped_between_two_renamings_is_as_before(tmp_path, monkeypatch):
+    write(tmp_path / "target", a="1", last="1")
+    with monkeypatch.context() as patched:
+        interrupt(patched, pathlib.Path, "rename", after=1)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "target", a="2", last="2")
+    assert content(tmp_path / "target") == {"a": "1", "last": "1"}
 
 
 def test_a_folder_with_something_else_is_left_alone(target):

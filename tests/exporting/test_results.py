@@ -136,8 +136,8 @@ def ensemble(tmp_path, write_a_run):
     gate = keras.Model(images, {"mask": mask, "presence": keras.layers.GlobalAveragePooling2D()(mask)})
     folder = tmp_path / "all"
     folder.mkdir()
-    large = write_a_run(folder / "large", mode="patch", patch_size=32)
-    small = write_a_run(folder / "small", image_size=32, clahe=False)
+    large = write_a_run(folder / "large" / "unet", mode="patch", patch_size=32)
+    small = write_a_run(folder / "small" / "unet", image_size=32, clahe=False)
     asked = InferenceConfig(
         gate_dir=str(write_a_run(folder / "gate", model=gate)), member_weights=(3.0, 1.0), tta_flip=True
     )
@@ -187,7 +187,9 @@ def test_an_ensemble_with_all_that_it_is_asked_is_one_file_of_each_kind(ensemble
     assert f"- unet over resnet34, {tiled}, the mean of 2 views, 75% of the mean\n" in text
     assert "- unet over resnet34, whole images, the mean of 2 views, 25% of the mean\n" in text
     assert f"- presence: unet over resnet34, whole images, {clahe}, the mean of 2 views\n" in text
-    assert "\ngate:\n" in text
+    assert re.findall(r"^(\w+):\n\n```$", text, re.MULTILINE) == ["unet", "unet", "gate"]
+    assert text.count("--image_size=32") == 1
+    assert "`presence`" in text
 
 
 def test_what_tflite_has_no_operations_for_is_told_before(run, tmp_path):

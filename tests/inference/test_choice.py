@@ -15,7 +15,7 @@ from ptxtf import config, predict, rundir
 from ptxtf.config import MaskConfig
 from ptxtf.data.convert import convert
 from ptxtf.errors import InputError
-from ptxtf.inference import Predictor, cases, choice, choose_rule, masks, members, rules
+from ptxtf.inference import Predictor, cases, choice, choose_rule, masks, members, rules, system
 from ptxtf.inference.predictor import Film
 
 pytestmark = pytest.mark.filterwarnings(
@@ -180,6 +180,14 @@ def test_a_gate_that_tells_the_wrong_way_round_is_not_kept(gated, films, chosen)
     assert dataclasses.replace(found, gate=0.0) == found == chosen
 
 
+def test_a_gate_that_the_rule_has_no_use_for_is_not_loaded(gated):
+    folder = gated(-60.0)
+    assert Predictor.load(folder).gate
+    for gate in (0.0, 0.5):
+        found = system.load(folder, MaskConfig(threshold=0.5, gate=gate))
+        assert (bool(found.predictor.gate), bool(found.members.gate)) == (gate > 0, gate > 0)
+
+
 def test_a_gate_without_one_to_say_is_refused(run, films, tmp_path):
     settings = config.PredictConfig(run_dir=str(run), output_dir=str(tmp_path))
     with pytest.raises(
@@ -195,7 +203,10 @@ def test_the_batch_size_changes_nothing(run, films, chosen):
 def test_an_overlap_needs_tiles(run):
     with pytest.raises(InputError, match=r"expected --tile_size with --tile_overlap, as the networks were trained on"):
         Predictor.load(run, config.InferenceConfig(tile_overlap=0.5))
-    with pytest.raises(InputError, match=r"expected --tile_size up to the image size, 64\. Received: tile_size=65"):
+    message = (
+        r"expected tiles \(.*\) no larger than its images \(--at_size\)\. Received: tiles of 65 pixels, images of 64"
+    )
+    with pytest.raises(InputError, match=message):
         Predictor.load(run, config.InferenceConfig(tile_size=65))
 
 

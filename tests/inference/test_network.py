@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from ptxtf import forward, models, preprocess
 from ptxtf.config import InferenceConfig, PreprocessConfig
+from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
 from ptxtf.inference.network import Network, portable
 from ptxtf.inference.predictor import Film
@@ -164,8 +165,8 @@ def test_parts_are_alike(monkeypatch, images, in_pairs, size):
 
     inputs = keras.Input((None, None, 1))
     network = network_of(keras.Model(inputs, Watch()(inputs)), tile_size=16, tile_overlap=0.5)
-    monkeypatch.setattr("ptxtf.inference.network._PAIR_PX", 8 * 16**2)
-    monkeypatch.setattr("ptxtf.inference.network._BATCH_PX", 20 * 16**2)
+    monkeypatch.setattr("ptxtf.inference.network._SMALL_PART_PX", 8 * 16**2)
+    monkeypatch.setattr("ptxtf.inference.network._LARGE_PART_PX", 20 * 16**2)
     found = Predictor([network], in_pairs=in_pairs)(images[:1])
     assert seen - {None} == {size}
     np.testing.assert_allclose(found[0, ..., 0], by_loops(network, images[0, ..., 0]), atol=1e-5)
@@ -236,6 +237,16 @@ def test_networks_with_presence_heads_say_it_of_the_surest_tile_and_the_mean_vie
 def test_networks_without_such_a_head_say_nothing(model, images):
     ((_, found),) = Predictor([network_of(model)]).each(films_of(images[:1]), batch_size=1)
     assert np.isnan(found.presence)
+
+
+@pytest.mark.parametrize("as_gate", [False, True])
+def test_a_presence_that_is_no_number_is_told(model, images, as_gate):
+    inputs = keras.Input((None, None, 1))
+    presence = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(np.nan)(inputs))
+    broken = network_of(keras.Model(inputs, {"mask": keras.layers.Rescaling(1.0)(inputs), "presence": presence}))
+    predictor = Predictor([network_of(model)], gate=broken) if as_gate else Predictor([broken])
+    with pytest.raises(InputError, match=r"expected a model that gives numbers\. Received: nan"):
+        list(predictor.each(films_of(images[:1]), batch_size=1))
 
 
 def test_a_classifier_s_presence_is_the_mean_of_its_map():

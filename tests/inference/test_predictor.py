@@ -105,9 +105,15 @@ def test_no_image_at_all_is_refused(model):
         predictor(model, PreprocessConfig())(np.zeros((0, 8, 8, 1), np.uint8))
 
 
+def test_an_unknown_size_is_told(model):
+    ask = tf.function(predictor(model, PreprocessConfig()), autograph=False)
+    with pytest.raises(ValueError, match=r"of known size\. Received: uint8 \(None, 8, 8, 1\)"):
+        ask.get_concrete_function(tf.TensorSpec([None, 8, 8, 1], tf.uint8))
+
+
 @pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8)])
 def test_other_arrays_are_refused(model, images):
-    with pytest.raises(ValueError, match=r"expected images: uint8 \[B, H, W, 1\]. Received: "):
+    with pytest.raises(ValueError, match=r"expected images: uint8 \[B, H, W, 1\] of known size. Received: "):
         predictor(model, PreprocessConfig())(images)
 
 

@@ -111,6 +111,9 @@ def test_patterns_stand_for_files_at_any_depth(tmp_path):
     assert found("[ab].*") == ["a.png", "b.jpg"]
     assert found("**/*.png") == ["a.png", "deep/er/c.png"]
     assert found("d*") == ["deep/er/c.png"]  # a folder
+    (tmp_path / "y_mask.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"y\*\.png: .* Received: only files that end as a prediction's results do"):
+        radiographs.find([str(tmp_path / "y*.png")])
     with pytest.raises(InputError, match=r"x\*\.png: expected a file or folder\. Received: no such file"):
         radiographs.find([str(tmp_path / "x*.png")])
 

@@ -115,6 +115,21 @@ def test_dicom_objects_belong_to_the_film_s_study_and_hold_its_mask(predict, fil
     assert {one.StudyInstanceUID for one in (segmentation, overlay)} == {"1.2"}
 
 
+@pytest.mark.parametrize(("factor", "shape", "expected"), [(0.0, (64, 64), [5.0, 6.0]), (2.0, (64, 64), [10.0, 12.0]),
+                                                         (0.0, (1024, 1024), None)])  # fmt: skip
+def test_an_overlay_has_the_spacing_that_its_bar_is_drawn_by(predict, tmp_path, factor, shape, expected):
+    """What is assumed, as of files like SIIM-ACR's, is not written."""
+    header = dicom.Header(image_id="1.2.7", spacing_mm=(0.1, 0.1) if expected is None else (5.0, 6.0))
+    path = tmp_path / "film.dcm"
+    dicom.write_secondary_capture(path, np.full(shape, 50, np.uint8), header, study_id="1.2", series_id="1.3")
+    folder = predict(names=[str(path)], spacing_factor=factor).directory
+    overlay = pydicom.dcmread(folder / "1.2.7_overlay.dcm")
+    assert overlay.get("PixelSpacing") == expected
+    ((told, *_),) = [rows_of(folder / "findings.csv")]
+    source = {5.0: "stated", 10.0: "given factor", None: "assumed"}[expected and expected[0]]
+    assert told["spacing_source"] == source
+
+
 def test_without_dicom_there_are_none(predict):
     assert not list(predict(dicom=False).directory.glob("*.dcm"))
 
@@ -190,7 +205,7 @@ def test_a_second_film_of_one_id_is_rejected(predict, films):
     done = predict()
     assert [path for path, _ in done.rejected] == [str(films / name) for name in ("b.dcm", "bad.png", "cut.dcm")]
     assert done.rejected[0][1] == (
-        f"{films / 'b.dcm'}: expected each image id once. Received: 1.2.9, as {films / 'a.dcm'}"
+        f"{films / 'b.dcm'}: expected results of another name than those of {films / 'a.dcm'}. Received: 1.2.9"
     )
 
 
@@ -247,6 +262,14 @@ def test_what_has_changed_meanwhile_is_looked_at_again(stopped, films):
 def test_other_settings_begin_anew(stopped):
     stopped(5)
     _, rest = stopped(99, rule=MaskConfig(threshold=0.25))
+    assert len(rest) == 7
+
+
+def test_notes_of_other_settings_are_gone_once_their_results_are_written_over(stopped, tmp_path):
+    stopped(5)
+    stopped(0, rule=MaskConfig(threshold=0.25))
+    assert len(list((tmp_path / "out").glob(".predicted-*"))) == 1
+    _, rest = stopped(99)
     assert len(rest) == 7
 
 

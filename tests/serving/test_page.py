@@ -1,7 +1,9 @@
 """The page as a browser shows it, before the command as a user runs it, on a run that outlines what is dark."""
 
 import base64
+import contextlib
 import csv
+import http.client
 import io
 import json
 import os
@@ -11,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 
@@ -297,6 +300,26 @@ def test_who_opens_it_to_others_is_warned(monkeypatch, capsys, host, lines):
     assert ["no login" in warning for warning in warnings] == [True] * (lines - 1)
 
 
+def test_a_film_that_comes_late_is_not_shown_beside_another_s_error(browser, served, film):
+    made = browser.new_page()
+    made.goto(served[1])
+    held = []
+    made.route("**/layer.png", lambda route: held.append(route))  # noqa: PLW0108 (of Playwright: no built-in)
+    made.evaluate(DROP, ["a.dcm", base64.b64encode(film.read_bytes()).decode()])
+    for _ in range(300):
+        if held:
+            break
+        made.wait_for_timeout(100)
+    made.evaluate(DROP, ["b.txt", base64.b64encode(b"no film").decode()])
+    made.locator("#problem").wait_for()
+    with made.expect_response("**/layer.png"):
+        held[0].continue_()
+    made.wait_for_timeout(300)
+    assert made.locator("#problem").is_visible()
+    assert not made.locator("#result").is_visible()
+    made.close()
+
+
 def test_ctrl_c_ends_it_with_one_line(served):
     process, address = served  # the last test of the module
     process.send_signal(signal.SIGINT)
@@ -307,6 +330,28 @@ def test_ctrl_c_ends_it_with_one_line(served):
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d (examined a file in .* s|refused: \d+)", line) for line in log)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_who_ends_it_while_a_film_is_examined_leaves_no_file(run_dir, tmp_path):
+    command = [sys.executable, "-m", "ptxtf.serve", f"--run_dir={run_dir}", "--port=0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
+    ) as process:
+        host, _, port = process.stdout.readline().rpartition("/")[2].strip().partition(":")
+        noise = np.random.default_rng(0).integers(0, 256, (1000, 1000)).astype(np.uint8)
+        _, film = cv2.imencode(".png", np.kron(noise, np.ones((8, 8), np.uint8)))
+        with contextlib.closing(http.client.HTTPConnection(host, int(port))) as connection:
+            connection.request("POST", "/examine?name=a.png", film.tobytes(), {"Sec-Fetch-Site": "same-origin"})
+            for _ in range(600):
+                if list(tmp_path.glob("ptxtf-*")):
+                    break
+                time.sleep(0.05)
+            assert list(tmp_path.glob("ptxtf-*"))
+            process.terminate()
+            assert process.wait(60) == 0
+    assert not list(tmp_path.glob("ptxtf-*"))
 
 
 def test_a_port_that_is_taken_is_one_line():

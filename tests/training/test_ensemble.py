@@ -193,8 +193,10 @@ def test_folders_that_are_no_place_for_an_ensemble_stay_as_they_are(joined, reco
         ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x")), InferenceConfig(gate_dir=str(one)))
     with pytest.raises(InputError, match=r"expected a --split that no run was trained on\. Received: split=train, of"):
         ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x"), split="train"), InferenceConfig())
+    with pytest.raises(InputError, match=r"a,b: expected a folder of an ensemble without a comma in its name"):
+        ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "a,b")), InferenceConfig())
     assert not (one / "ensemble.flags").exists()
-    assert not (tmp_path / "x").exists()
+    assert [path for name in ("x", "a,b") if (path := tmp_path / name).exists()] == []
     _, folder, _ = joined()
     nested = EnsembleConfig(records_dir=str(records), run_dir=str(folder), output_dir=str(tmp_path / "x"))
     with pytest.raises(InputError, match=r"expected runs as members of an ensemble\. Received: another ensemble"):

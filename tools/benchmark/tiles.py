@@ -1,9 +1,10 @@
 """A small network asked of tiles that overlap, blended by a Gaussian: all of prediction, beside MONAI's sliding window.
 
 Both have the same weights, and their results are compared before they are timed. The smallest network has one weight:
-what is timed is cutting, batching and blending, and XLA compiles all of ours. The others are two convolutions, which
-both leave to oneDNN or cuDNN; the more channels between, the more of the time is theirs. Ours takes uint8 and gives
-probabilities; MONAI's gets float32 images ready for the network.
+what is timed is cutting, batching and blending, and XLA compiles all of ours, as it does for a run with --xla=on and on
+accelerators. The others are two convolutions, which both leave to oneDNN or cuDNN, ours in pairs as ptxtf.predict does
+on a processor; the more channels between, the more of the time is theirs. Ours takes uint8 and gives probabilities;
+MONAI's gets float32 images ready for the network.
 """
 
 import numpy as np
