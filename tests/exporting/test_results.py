@@ -135,7 +135,8 @@ def ensemble(tmp_path, write_a_run):
     mask = keras.layers.Rescaling(9.0, offset=-4.0)(images)
     gate = keras.Model(images, {"mask": mask, "presence": keras.layers.GlobalAveragePooling2D()(mask)})
     folder = tmp_path / "all"
-    folder.mkdir()
+    for inner in ("large", "small"):
+        (folder / inner).mkdir(parents=True)
     large = write_a_run(folder / "large" / "unet", mode="patch", patch_size=32)
     small = write_a_run(folder / "small" / "unet", image_size=32, clahe=False)
     asked = InferenceConfig(
