@@ -22,6 +22,8 @@ def main(config: PredictConfig, mask_config: MaskConfig, asked: InferenceConfig,
     done = predict(config, mask_config, names, asked, in_pairs=devices.one_core_per_operation())
     for path, reason in (*done.rejected, *done.without_dicom):
         print(reason if path in reason else f"{path}: {reason}")
+    for path, frames in done.several_frames:
+        print(f"{path}: of {frames} frames the first was looked at")
     found = sum(found[0].pneumothorax for found in done.findings)
     print(f"{len(done.findings)} radiographs, {found} with pneumothorax, {len(done.rejected)} not readable")
     if done.without_dicom:

@@ -49,7 +49,8 @@ class InferenceConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_not_negative(tile_size=self.tile_size, at_size=self.at_size)
+        check_not_negative(tile_size=self.tile_size)
+        check(0 <= self.at_size <= 2**14, "at_size from 0 to 16384", at_size=self.at_size)
         check(0 <= self.tile_overlap < 1, "tile_overlap from 0 to below 1", tile_overlap=self.tile_overlap)
         for name, (low, high) in _RANGES.items():
             values = getattr(self, name)

@@ -49,16 +49,23 @@ class Spacing:
 UNKNOWN = Spacing(math.nan, math.nan, "unknown")
 
 
+_MOST_OBLONG = 4.0
+"""No detector's pixels are longer than so many times their width."""
+
+
 def likely(stated_mm: Sequence[float] | None, shape: tuple[int, ...], *, factor: float = 0.0) -> Spacing:
     """Return the spacing that a finding is measured with: better about right, and said so, than in pixels.
 
     Args:
-        stated_mm: down and along a row, as the file states it; None or nan where it does not.
+        stated_mm: down and along a row, as the file states it; None or nan where it does not. Where one is more than
+            4 times the other, nothing is known.
         shape: height and width in pixels.
         factor: what is stated is multiplied by it. 0: by 1, but by `SQUEEZED_FACTOR`, as an assumption, where the file
             looks like one of SIIM-ACR: of their shape, and a film that is narrower than `NARROWEST_MM`.
     """
     if stated_mm is None or not all(0 < step < math.inf for step in stated_mm):
+        return UNKNOWN
+    if max(stated_mm) > _MOST_OBLONG * min(stated_mm):
         return UNKNOWN
     if factor:
         return _multiplied(stated_mm, factor, "given factor")

@@ -24,7 +24,7 @@ from ptxtf.inference.masks import Rule
 from ptxtf.inference.members import Member, Members
 from ptxtf.inference.network import Network
 
-NAME = "README.md"
+NAME, TITLE = "README.md", "# A network that finds and outlines a pneumothorax on chest radiographs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def write(facts: Facts, directory: pathlib.Path) -> None:
 
 
 def _lines(facts: Facts, directory: pathlib.Path) -> Iterator[str]:
-    yield "# A network that finds and outlines a pneumothorax on chest radiographs"
+    yield TITLE
     yield from ("", f"*{DISCLAIMER}*")
     yield from ("", "## What it is", "", *(f"- {line}" for line in _network_lines(facts)))
     yield from ("", "## Data and scores", "", *(f"- {line}" for line in _data_and_score_lines(facts)))

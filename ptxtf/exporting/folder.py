@@ -14,7 +14,7 @@ _UNFINISHED = ".unfinished"
 
 
 @contextlib.contextmanager
-def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[pathlib.Path]:
+def whole(name: files.Name, *, entries: Collection[str], last: str, title: str = "") -> Iterator[pathlib.Path]:
     """Yield an empty local folder; what it holds in the end becomes the folder `name`, unless something fails.
 
     A local folder comes by one renaming (the earlier one goes by another, just before). Where files are kept under
@@ -24,19 +24,20 @@ def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[
         name: the folder. One that is empty, or holds `last` and nothing but `entries`, is replaced.
         entries: what may be in it.
         last: the file that comes last where files come one by one.
+        title: what that file begins with, or it is somebody else's.
 
     Raises:
         InputError: the folder holds something else, or another process is writing it.
     """
     target = files.path(name)
     if isinstance(target, files.Remote):
-        _check(target, entries, last)
+        _check(target, entries, last, title)
         with tempfile.TemporaryDirectory() as folder:
             yield pathlib.Path(folder)
             _copy(pathlib.Path(folder), target, last)
         return
     target = target.resolve()  # of "." the name is empty
-    _check(target, entries, last)
+    _check(target, entries, last, title)
     temporary, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
     temporary.mkdir(parents=True, exist_ok=True)
     with files.locked(temporary):
@@ -56,7 +57,7 @@ def whole(name: files.Name, *, entries: Collection[str], last: str) -> Iterator[
         _remove(old)
 
 
-def _check(target: files.Path, entries: Collection[str], last: str) -> None:
+def _check(target: files.Path, entries: Collection[str], last: str, title: str) -> None:
     if target.is_file():
         raise InputError(f"{target}: expected a folder. Received: a file")
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
@@ -65,6 +66,10 @@ def _check(target: files.Path, entries: Collection[str], last: str) -> None:
         other = min(others, default=f"no {last}")
         raise InputError(
             f"{target}: expected a folder that is new, empty, or an earlier export. Received: {other} in it"
+        )
+    if last in found and not (target / last).read_text(errors="replace").startswith(title):
+        raise InputError(
+            f"{target / last}: expected a folder that is new, empty, or an earlier export. Received: another {last}"
         )
 
 

@@ -61,7 +61,7 @@ def export(config: ExportConfig, mask_config: MaskConfig, asked: InferenceConfig
     )
     numbers = saved_model.numbers(trained, rule)
     entries = {*_FILES.values(), rundir.RULE, card.NAME}
-    with folder.whole(config.output_dir, entries=entries, last=card.NAME) as directory:
+    with folder.whole(config.output_dir, entries=entries, last=card.NAME, title=card.TITLE) as directory:
         if "savedmodel" in config.formats:
             saved_model.save(trained, rule, directory / _FILES["savedmodel"])
         if "onnx" in config.formats:

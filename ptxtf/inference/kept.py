@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ptxtf import files
+from ptxtf.inference import radiographs
 from ptxtf.inference.findings import Finding
 
 _PATTERN = ".predicted-*.json"
@@ -23,6 +24,8 @@ class Image:
         findings: of the radiograph.
         mask: as run-length text.
         without_dicom: why there are no DICOM objects.
+        frames: how many pictures the file holds.
+        sizes: of the files that were written, in bytes, by name.
     """
 
     rejected: str = ""
@@ -30,6 +33,8 @@ class Image:
     findings: Sequence[Finding] = ()
     mask: str = ""
     without_dicom: str = ""
+    frames: int = 1
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Kept:
@@ -40,7 +45,7 @@ class Kept:
     Args:
         directory: of the prediction.
         key: what results depend on; what was kept with another one is as good as nothing.
-        paths: of the files; what is kept of others, or of files that have changed, is left out.
+        paths: of the files; what is kept of others, of files that have changed, or whose results have, is left out.
     """
 
     def __init__(self, directory: files.Path, key: str, paths: Sequence[files.Path]) -> None:
@@ -54,7 +59,8 @@ class Kept:
         while (part := self._read(self._path(self._parts))) is not None:
             self._parts += 1
             for name, stamp, image in part:
-                if name in known and stamp == _stamp(known[name]):
+                is_as_it_was = name in known and stamp == _stamp(known[name])
+                if is_as_it_was and image.sizes == sizes(directory, image.name):
                     self.images[known[name]] = image
 
     def names(self) -> dict[str, files.Path]:
@@ -111,6 +117,12 @@ class Kept:
             return [(name, stamp, _image(plain)) for name, stamp, plain in content["images"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or not ours
             return None
+
+
+def sizes(directory: files.Path, name: str) -> dict[str, int]:
+    """Return the sizes in bytes of the files that a folder has of a radiograph, by their names."""
+    paths = [directory / f"{name}{ending}" for ending in radiographs.WRITTEN_ENDINGS]
+    return {path.name: path.stat().st_size for path in paths if path.is_file()}
 
 
 def is_begun(directory: files.Path) -> bool:

@@ -52,7 +52,13 @@ class Film(NamedTuple):
 
     @classmethod
     def of(cls, key: Any, pixels: np.ndarray, image_size: int) -> "Film":
-        """Return a film of uint8 pixels [H, W], for networks that see images of image_size."""
+        """Return a film of uint8 pixels [H, W], for networks that see images of image_size.
+
+        Raises:
+            ValueError: `pixels` is no such array.
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
+            raise ValueError(f"expected pixels: uint8 [H, W]. Received: {pixels.dtype} {pixels.shape}")
         image = example.resize(pixels[np.newaxis, ..., np.newaxis], (image_size, image_size))[0]
         return cls(key, image, pixels.shape)
 
@@ -161,7 +167,13 @@ class Predictor:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]; a gate has no part in them."""
         images = tf.convert_to_tensor(images)
-        if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 1 or None in images.shape:
+        if (
+            images.dtype != tf.uint8
+            or images.shape.rank != 4
+            or images.shape[-1] != 1
+            or not all(images.shape[1:3])
+            or images.shape[0] is None
+        ):
             raise ValueError(
                 f"expected images: uint8 [B, H, W, 1] of known size. Received: {images.dtype.name} {images.shape}"
             )
@@ -185,7 +197,10 @@ class Predictor:
 
         Raises:
             InputError: a network gives nan.
+            ValueError: a film's image is of another size; a batch of less than one.
         """
+        if batch_size < 1:
+            raise ValueError(f"expected batch_size of at least 1. Received: {batch_size}")
         classify = self._ask_gate
         for group in _groups(films, _WINDOW * batch_size if classify else batch_size):
             presence, seconds = self._presence(classify, group, batch_size)
@@ -251,14 +266,14 @@ class Predictor:
         start = time.perf_counter()
         found: list[float] = []
         for group in _groups(films, batch_size):
-            found += self._checked(classify(_stacked(group, batch_size)).numpy())[: len(group)].tolist()
+            found += self._checked(classify(self._stacked(group, batch_size)).numpy())[: len(group)].tolist()
         return found, (time.perf_counter() - start) / len(films)
 
     def _masks(self, films: Sequence[Film], batch_size: int) -> Iterator[Found]:
         """Yield what the networks find in one film after another."""
         for group in _groups(films, batch_size):
             start = time.perf_counter()
-            outputs = self._ask(_stacked(group, batch_size))
+            outputs = self._ask(self._stacked(group, batch_size))
             said = outputs.presence
             presence = [np.nan] * len(group) if said is None else self._checked(said.numpy()).tolist()
             small = self._checked(outputs.probabilities.numpy())
@@ -266,6 +281,15 @@ class Predictor:
             for film, probabilities, one in zip(group, small, presence, strict=False):
                 grown = tf.image.resize(probabilities, film.size, method="bilinear").numpy()[..., 0]
                 yield Found(grown, one, seconds)
+
+    def _stacked(self, films: Sequence[Film], batch_size: int) -> tf.Tensor:
+        """Return the films' images as one batch, filled up with black ones: uint8 [batch_size, S, S, 1]."""
+        images = [tf.convert_to_tensor(film.image) for film in films]  # of NumPy's arrays tf.stack makes int32
+        shape = (self.image_size, self.image_size, 1)
+        for image in images:
+            if image.dtype != tf.uint8 or tuple(image.shape) != shape:
+                raise ValueError(f"expected images: uint8 {shape}. Received: {image.dtype.name} {image.shape}")
+        return tf.stack([*images, *[tf.zeros(shape, tf.uint8)] * (batch_size - len(images))])
 
     def _checked(self, numbers: np.ndarray) -> np.ndarray:
         if not np.isfinite(numbers).all():
@@ -278,12 +302,6 @@ def _groups(films: Iterable[Film], size: int) -> Iterator[list[Film]]:
     rest = iter(films)
     while group := list(itertools.islice(rest, size)):
         yield group
-
-
-def _stacked(films: Sequence[Film], batch_size: int) -> tf.Tensor:
-    """Return the films' images as one batch, filled up with black ones: uint8 [batch_size, S, S, 1]."""
-    images = [tf.convert_to_tensor(film.image) for film in films]  # of NumPy's arrays tf.stack makes int32
-    return tf.stack([*images, *[tf.zeros_like(images[0])] * (batch_size - len(images))])
 
 
 def _resized(images: tf.Tensor, size: int, resize: Resize = _resize) -> tf.Tensor:

@@ -34,6 +34,7 @@ class Radiograph:
         pixels: uint8 [H, W] in 0..255, bright = dense.
         stated_mm: distance of pixel centres, down and along a row, as the file states it; None where it does not.
         is_dicom: whether the file is one.
+        frames: how many pictures the file holds; the first is meant.
     """
 
     path: files.Path
@@ -41,6 +42,7 @@ class Radiograph:
     pixels: np.ndarray
     stated_mm: tuple[float, float] | None
     is_dicom: bool
+    frames: int = 1
 
     @property
     def name(self) -> str:
@@ -105,5 +107,10 @@ def read(path: files.Path) -> Radiograph:
         return Radiograph(path=path, image_id=images.image_id(path), pixels=pixels, stated_mm=None, is_dicom=False)
     found = dicom.read(path)
     return Radiograph(
-        path=path, image_id=found.image_id, pixels=found.pixels, stated_mm=found.spacing_mm, is_dicom=True
+        path=path,
+        image_id=found.image_id,
+        pixels=found.pixels,
+        stated_mm=found.spacing_mm,
+        is_dicom=True,
+        frames=found.frames,
     )

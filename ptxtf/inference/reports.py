@@ -70,7 +70,7 @@ def examine(radiograph: Radiograph, found: Found, rule: masks.Rule, *, spacing_f
 
 
 def write(directory: files.Path, report: Report, *, model: str, dicom: bool, with_identity: bool = False) -> str:
-    """Write a report's files.
+    """Write a report's files; DICOM objects that an earlier prediction wrote and this one does not are removed.
 
     Args:
         directory: the folder.
@@ -85,6 +85,8 @@ def write(directory: files.Path, report: Report, *, model: str, dicom: bool, wit
     source, name = report.radiograph, report.radiograph.name
     files.write_bytes(directory / f"{name}{radiographs.MASK}", pictures.png(report.mask * 255))
     files.write_bytes(directory / f"{name}{radiographs.OVERLAY}", pictures.png(report.overlay))
+    for ending in (radiographs.DICOM_MASK, radiographs.DICOM_OVERLAY):
+        (directory / f"{name}{ending}").unlink(missing_ok=True)
     if not (dicom and source.is_dicom):
         return ""
     from ptxtf.data import dicom_results  # takes half a second

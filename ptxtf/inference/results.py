@@ -21,14 +21,16 @@ from ptxtf import devices, files, rundir
 from ptxtf.config import InferenceConfig, MaskConfig, PredictConfig
 from ptxtf.data import rle
 from ptxtf.errors import InputError
-from ptxtf.inference import findings, masks, radiographs, reports
+from ptxtf.inference import findings, kept, masks, radiographs, reports
 from ptxtf.inference.findings import Finding
 from ptxtf.inference.kept import Image, Kept, is_begun
 from ptxtf.inference.predictor import Film
 from ptxtf.inference.radiographs import Radiograph
 from ptxtf.inference.system import System, load
 
-FINDINGS = "findings.csv"
+FINDINGS, SUBMISSION, REJECTED = "findings.csv", "submission.csv", "rejected.csv"
+_REASONS = ("file", "reason")
+"""Columns of rejected.csv."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Results:
         findings: of each radiograph, in the order of the files.
         rejected: files that could not be read, and why.
         without_dicom: radiographs of which no DICOM objects could be made, and why.
+        several_frames: files that hold more pictures than the first, which was looked at, and how many.
         rule: that made the masks.
     """
 
@@ -47,6 +50,7 @@ class Results:
     findings: tuple[tuple[Finding, ...], ...]
     rejected: tuple[tuple[str, str], ...]
     without_dicom: tuple[tuple[str, str], ...]
+    several_frames: tuple[tuple[str, int], ...]
     rule: masks.Rule
 
 
@@ -74,36 +78,39 @@ def predict(
     paths = radiographs.find(names)
     system = load(config.run_dir, mask_config, asked, in_pairs=in_pairs)
     directory = files.path(config.output_dir)
+    if directory.is_file():
+        raise InputError(f"{directory}: expected a folder as --output_dir. Received: a file")
     directory.mkdir(parents=True, exist_ok=True)
     with files.locked(directory):
         files.sweep(directory)
         _check_own(directory)
-        kept = Kept(directory, _key(config, system), paths)
-        todo = [path for path in paths if path not in kept.images]
-        images = _predict(todo, system, config, names=kept.names())
-        bar = tqdm.tqdm(total=len(paths), initial=len(kept.images), desc="predicting", unit="image", disable=None)
-        with bar, kept:
+        so_far = Kept(directory, _key(config, system), paths)
+        todo = [path for path in paths if path not in so_far.images]
+        images = _predict(todo, system, config, names=so_far.names())
+        bar = tqdm.tqdm(total=len(paths), initial=len(so_far.images), desc="predicting", unit="image", disable=None)
+        with bar, so_far:
             for path, image in images:
-                kept.add(path, image)
+                so_far.add(path, image)
                 bar.update()
-        return _conclude(directory, kept, system.rule)
+        return _conclude(directory, so_far, system.rule)
 
 
 def _check_own(directory: files.Path) -> None:
     """Check that a folder holds no files of somebody else's that results would be written over.
 
     Raises:
-        InputError: files that end as results do, though no prediction was written here.
+        InputError: files that are called as results are, though no prediction was written here.
     """
     if is_begun(directory):
         return
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if (directory / FINDINGS).read_text(encoding="utf-8").startswith(f"{','.join(findings.COLUMNS[:3])},"):
-            return
-    for ending in radiographs.WRITTEN_ENDINGS:
-        for path in directory.glob(f"*{ending}"):
+    for name, columns in ((FINDINGS, findings.COLUMNS[:3]), (REJECTED, _REASONS)):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if (directory / name).read_text(encoding="utf-8").startswith(",".join(columns)):
+                return
+    for pattern in (FINDINGS, SUBMISSION, REJECTED, *(f"*{ending}" for ending in radiographs.WRITTEN_ENDINGS)):
+        for path in directory.glob(pattern):
             raise InputError(
-                f"{path}: expected an --output_dir of a prediction, or without files that end as results do. "
+                f"{path}: expected an --output_dir of a prediction, or without files that are called as results are. "
                 "Received: one that no prediction wrote"
             )
 
@@ -126,18 +133,30 @@ def _predict(
     rejected: list[tuple[files.Path, Image]] = []
     batch_size = min(devices.images_at_once(config.batch_size), max(1, len(paths)))
     predictor, rule = system.predictor, system.rule
-    films = (Film.of(one, one.pixels, predictor.image_size) for one in _read(paths, names, rejected))
+    directory = files.path(config.output_dir)
+    readable = _read(paths, directory, names, rejected)
+    films = (Film.of(one, one.pixels, predictor.image_size) for one in readable)
     for radiograph, found in predictor.each(films, batch_size=batch_size, gate=rule.gate):
         yield from _taken(rejected)
         report = reports.examine(radiograph, found, rule, spacing_factor=config.spacing_factor)
         without_dicom = reports.write(
-            files.path(config.output_dir),
+            directory,
             report,
             model=rundir.name(config.run_dir),
             dicom=config.dicom,
             with_identity=config.with_identity,
         )
-        yield radiograph.path, Image("", radiograph.name, report.findings, rle.encode(report.mask), without_dicom)
+        yield (
+            radiograph.path,
+            Image(
+                name=radiograph.name,
+                findings=report.findings,
+                mask=rle.encode(report.mask),
+                without_dicom=without_dicom,
+                frames=radiograph.frames,
+                sizes=kept.sizes(directory, radiograph.name),
+            ),
+        )
     yield from _taken(rejected)
 
 
@@ -147,9 +166,13 @@ def _taken(rejected: list[tuple[files.Path, Image]]) -> Iterator[tuple[files.Pat
 
 
 def _read(
-    paths: Sequence[files.Path], names: dict[str, files.Path], rejected: list[tuple[files.Path, Image]]
+    paths: Sequence[files.Path],
+    directory: files.Path,
+    names: dict[str, files.Path],
+    rejected: list[tuple[files.Path, Image]],
 ) -> Iterator[Radiograph]:
-    """Yield the radiographs that can be read; list the other files."""
+    """Yield the radiographs that can be read and whose results have a place; list the other files."""
+    inputs = {path.resolve(): path for path in paths}
     for path in paths:
         try:
             radiograph = radiographs.read(path)
@@ -161,27 +184,33 @@ def _read(
             reason = f"{path}: expected results of another name than those of {first}. Received: {radiograph.name}"
             rejected.append((path, Image(rejected=reason)))
             continue
+        results = ((directory / f"{radiograph.name}{ending}").resolve() for ending in radiographs.WRITTEN_ENDINGS)
+        if in_the_way := next((inputs[result] for result in results if result in inputs), None):
+            reason = f"{path}: expected results that are written over none of the files. Received: {in_the_way}"
+            rejected.append((path, Image(rejected=reason)))
+            continue
         yield radiograph
 
 
-def _conclude(directory: files.Path, kept: Kept, rule: masks.Rule) -> Results:
+def _conclude(directory: files.Path, so_far: Kept, rule: masks.Rule) -> Results:
     """Write what follows from all files, in their order."""
-    images = kept.in_order()
+    images = so_far.in_order()
     rejected = [(str(path), image.rejected) for path, image in images if image.rejected]
     found = [image for _, image in images if not image.rejected]
-    files.write_csv(directory / "rejected.csv", ["file", "reason"], rejected)
+    files.write_csv(directory / REJECTED, _REASONS, rejected)
     if not found:
-        kept.drop()
+        so_far.drop()
         raise InputError(f"expected at least one readable file. Received: {rejected[0][1]}")
     findings.write(directory / FINDINGS, [finding for image in found for finding in image.findings])
     encoded = [(image.findings[0].image_id, image.mask) for image in found]
-    files.write_csv(directory / "submission.csv", ["ImageId", "EncodedPixels"], encoded)
-    kept.drop()
+    files.write_csv(directory / SUBMISSION, ["ImageId", "EncodedPixels"], encoded)
+    so_far.drop()
     return Results(
         directory=directory,
         findings=tuple(tuple(image.findings) for image in found),
         rejected=tuple(rejected),
         without_dicom=tuple((str(path), image.without_dicom) for path, image in images if image.without_dicom),
+        several_frames=tuple((str(path), image.frames) for path, image in images if image.frames > 1),
         rule=rule,
     )
 

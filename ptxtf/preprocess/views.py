@@ -53,15 +53,14 @@ def show(images: tf.Tensor, views: Sequence[View]) -> tf.Tensor:
     Returns:
         float32 [V * B, H, W, 1] in 0..1, the whole batch by the first view, then by the second, …
     """
-    return tf.concat([_one_view(images, view) for view in views], axis=0)
+    warped = iter(_warped([images] * len(views), views))
+    return tf.concat([_one_view(next(warped) if view.is_moved else images, view) for view in views], axis=0)
 
 
 def _one_view(images: tf.Tensor, view: View) -> tf.Tensor:
-    if view.is_moved:
-        moved = ops.warp_affine(images, _matrices(view, images))
-    else:
-        moved = tf.reverse(images, axis=[2]) if view.is_mirrored else images
-    shown = ops.to_unit_range(moved)
+    """Return a view of images, which are moved already where it `is_moved`."""
+    is_reversed = view.is_mirrored and not view.is_moved
+    shown = ops.to_unit_range(tf.reverse(images, axis=[2]) if is_reversed else images)
     return ops.adjust_gamma(shown, tf.fill(tf.shape(images)[:1], view.gamma)) if view.gamma != 1 else shown
 
 
@@ -75,16 +74,27 @@ def undo(found: tf.Tensor, views: Sequence[View]) -> tf.Tensor:
     Returns:
         float32 [B, H, W, 1].
     """
+    each = tf.split(found, len(views))
+    back = iter(_warped(each, views, inverse=True))
+    shares = iter(_warped([tf.ones([1, *found.shape[1:]])] * len(views), views, inverse=True))
     total, weights = tf.constant(0.0), tf.constant(0.0)
-    for one, view in zip(tf.split(found, len(views)), views, strict=True):
+    for one, view in zip(each, views, strict=True):
         if view.is_moved:
-            back = _matrices(view, one, inverse=True)
-            total += ops.warp_affine(one, back)
-            weights += ops.warp_affine(tf.ones_like(one), back)  # less than 1 where the border has a share
+            total += next(back)
+            weights += next(shares)  # less than 1 where the border has a part
         else:
             total += tf.reverse(one, axis=[2]) if view.is_mirrored else one
             weights += 1.0
     return total / weights
+
+
+def _warped(images: Sequence[tf.Tensor], views: Sequence[View], *, inverse: bool = False) -> Sequence[tf.Tensor]:
+    """Return the images of the views that are moved, each as its view has them, or moved back: by one warp for all."""
+    moved = [(one, view) for one, view in zip(images, views, strict=True) if view.is_moved]
+    if not moved:
+        return ()
+    matrices = tf.concat([_matrices(view, one, inverse=inverse) for one, view in moved], axis=0)
+    return tf.split(ops.warp_affine(tf.concat([one for one, _ in moved], axis=0), matrices), len(moved))
 
 
 def _matrices(view: View, images: tf.Tensor, *, inverse: bool = False) -> tf.Tensor:

@@ -84,8 +84,11 @@ def _check_the_rest(config: EnsembleConfig, asked: InferenceConfig) -> None:
     """
     if config.classifier and asked.gate_dir:
         raise InputError(f"expected no --gate_dir with --classifier. Received: gate_dir={asked.gate_dir}")
-    if (files.path(config.output_dir) / rundir.FLAGS).is_file():
-        raise InputError(f"{config.output_dir}: expected a folder for an ensemble. Received: that of a run")
+    directory = files.path(config.output_dir)
+    if (directory / rundir.FLAGS).is_file():
+        raise InputError(f"{directory}: expected a folder for an ensemble. Received: that of a run")
+    if (directory / rundir.RULE).is_file() and not (directory / rundir.ENSEMBLE).is_file():
+        raise InputError(f"{directory / rundir.RULE}: expected a folder for an ensemble. Received: a rule of another")
     if asked.gate_dir and not rundir.read_flags(asked.gate_dir).loss.presence_weight:
         raise InputError(f"{asked.gate_dir}: expected a run with --presence_weight. Received: one of masks alone")
     there = members.folders(config.run_dir) if config.run_dir else []

@@ -13,6 +13,7 @@ SIIM = (0.143, 0.139)  # 1024 of these are 146 mm
     ("stated", "shape", "factor", "expected"),
     [
         ((0.2, 0.3), (2000, 1500), 0, (0.2, 0.3, "stated")),
+        ((0.8, 0.2), (2000, 1500), 0, (0.8, 0.2, "stated")),
         (SIIM, (1024, 1024), 0, (0.3575, 0.3475, "assumed")),
         (SIIM, (1024, 1023), 0, (0.143, 0.139, "stated")),  # a child's
         ((0.36, 0.36), (1024, 1024), 0, (0.36, 0.36, "stated")),  # a film of 37 cm
@@ -27,7 +28,7 @@ def test_the_spacing_of_a_finding(stated, shape, factor, expected):
     assert found.steps == (found.down_mm, found.along_mm)
 
 
-@pytest.mark.parametrize("stated", [None, (math.nan, math.nan), (0.0, 0.2), (0.2, -1.0), (0.2, math.inf)])
+@pytest.mark.parametrize("stated", [None, (math.nan, math.nan), (0.0, 0.2), (0.2, -1.0), (0.2, math.inf), (0.1, 10.0)])
 @pytest.mark.parametrize("factor", [0, 2.5])
 def test_an_impossible_spacing_is_unknown(stated, factor):
     for found in (spacing.likely, spacing.certain):

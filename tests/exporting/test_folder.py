@@ -92,6 +92,16 @@ def test_a_folder_with_something_else_is_left_alone(target):
         assert content(target) == texts | {"a": "1"}
 
 
+def test_a_last_file_of_another_kind_is_somebody_else_s(target):
+    files.write_text(target / "last", "mine")
+    with (
+        pytest.raises(InputError, match=r"last: expected .*\. Received: another last"),
+        folder.whole(target, entries=ENTRIES, last="last", title="# ours"),
+    ):
+        pass
+    assert content(target) == {"last": "mine"}
+
+
 def test_an_empty_folder_will_do_and_what_a_killed_process_left_goes(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / ".target.new" / "inner").mkdir(parents=True)

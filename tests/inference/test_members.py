@@ -128,6 +128,7 @@ def test_what_any_network_has_learnt_from_counts(run):
     ("settings", "message"),
     [
         ({"tile_overlap": 1.0}, "tile_overlap from 0 to below 1"),
+        ({"at_size": 16385}, "at_size from 0 to 16384"),
         ({"tta_scales": (0.0,)}, "tta_scales, each within 0.1..10"),
         ({"tta_rotations": (200.0,)}, "tta_rotations, each within -180..180"),
         ({"member_weights": (1.0, -1.0)}, "member_weights, each within 1e-06..1e"),

@@ -11,6 +11,7 @@ from ptxtf.config import PreprocessConfig
 from ptxtf.errors import InputError
 from ptxtf.inference import Predictor
 from ptxtf.inference.network import Network
+from ptxtf.inference.predictor import Film
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +106,32 @@ def test_no_image_at_all_is_refused(model):
         predictor(model, PreprocessConfig())(np.zeros((0, 8, 8, 1), np.uint8))
 
 
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((8, 8), np.float32), np.zeros((8, 8, 1), np.uint8), np.zeros((8, 0), np.uint8)]
+)
+def test_other_pixels_are_no_film(pixels):
+    with pytest.raises(ValueError, match=r"expected pixels: uint8 \[H, W\]\. Received: "):
+        Film.of(1, pixels, 8)
+
+
+def test_films_of_another_size_and_empty_batches_are_refused(model):
+    films = [Film.of(1, np.zeros((9, 9), np.uint8), 8)]
+    one = Predictor([Network(model, PreprocessConfig(), 16)])
+    with pytest.raises(ValueError, match=r"expected images: uint8 \(16, 16, 1\)\. Received: uint8 \(8, 8, 1\)"):
+        list(one.each(films, batch_size=1))
+    with pytest.raises(ValueError, match=r"expected batch_size of at least 1\. Received: 0"):
+        list(one.each(films, batch_size=0))
+
+
 def test_an_unknown_size_is_told(model):
     ask = tf.function(predictor(model, PreprocessConfig()), autograph=False)
     with pytest.raises(ValueError, match=r"of known size\. Received: uint8 \(None, 8, 8, 1\)"):
         ask.get_concrete_function(tf.TensorSpec([None, 8, 8, 1], tf.uint8))
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8)])
+@pytest.mark.parametrize(
+    "images", [np.zeros((1, 8, 8, 1), np.float32), np.zeros((8, 8, 1), np.uint8), np.zeros((1, 0, 8, 1), np.uint8)]
+)
 def test_other_arrays_are_refused(model, images):
     with pytest.raises(ValueError, match=r"expected images: uint8 \[B, H, W, 1\] of known size. Received: "):
         predictor(model, PreprocessConfig())(images)

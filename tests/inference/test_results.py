@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 from ptxtf import config, rundir
+from ptxtf import predict as predict_command
 from ptxtf.config import InferenceConfig, MaskConfig, PredictConfig
 from ptxtf.data import dicom, phantom, rle, spacing
 from ptxtf.errors import InputError
@@ -128,6 +129,52 @@ def test_an_overlay_has_the_spacing_that_its_bar_is_drawn_by(predict, tmp_path, 
     ((told, *_),) = [rows_of(folder / "findings.csv")]
     source = {5.0: "stated", 10.0: "given factor", None: "assumed"}[expected and expected[0]]
     assert told["spacing_source"] == source
+
+
+def test_objects_of_an_earlier_prediction_do_not_stay_beside_other_masks(predict):
+    assert len(list(predict().directory.glob("*.dcm"))) == 2
+    assert not list(predict(dicom=False).directory.glob("*.dcm"))
+
+
+@pytest.mark.parametrize("name", ["findings.csv", "submission.csv", "rejected.csv", "x_mask.png"])
+def test_a_folder_with_tables_or_pictures_of_somebody_else_is_left_alone(predict, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"{name}: expected an --output_dir of a prediction.* no prediction wrote"):
+        predict()
+    assert [path.read_text() for path in (tmp_path / "out").iterdir() if path.name[0] != "."] == ["mine"]
+
+
+def test_a_file_is_no_place_for_results(predict, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match=r"out: expected a folder as --output_dir\. Received: a file"):
+        predict()
+
+
+def test_results_are_not_written_over_what_is_read(predict, films):
+    folder = predict().directory
+    shutil.copy(films / "p1.png", folder / "a.png")
+    shutil.copy(films / "p2.png", folder / "a_overlay.png")
+    done = predict(names=[str(folder / "a.png"), str(folder / "a_overlay.png")])
+    ((path, reason),) = done.rejected
+    assert path == str(folder / "a.png")
+    assert reason.endswith(
+        f"a.png: expected results that are written over none of the files. Received: {folder}/a_overlay.png"
+    )
+    assert (folder / "a_overlay.png").read_bytes() == (films / "p2.png").read_bytes()
+
+
+def test_of_several_frames_the_first_is_looked_at_and_that_is_told(run, films, tmp_path, capsys):
+    dataset = pydicom.dcmread(films / "a.dcm")
+    dataset.decompress(generate_instance_uid=False)
+    dataset.PixelData += bytes(len(dataset.PixelData))
+    dataset.NumberOfFrames = 2
+    dataset.save_as(tmp_path / "two.dcm")
+    settings = PredictConfig(run_dir=str(run), output_dir=str(tmp_path / "out"))
+    predict_command.main(settings, MaskConfig(), InferenceConfig(), [str(tmp_path / "two.dcm")])
+    assert f"{tmp_path / 'two.dcm'}: of 2 frames the first was looked at\n1 radiographs" in capsys.readouterr().out
+    found = cv2.imread(str(tmp_path / "out" / "1.2.9_mask.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found > 0, dicom.read(films / "a.dcm").pixels <= DARK)
 
 
 def test_without_dicom_there_are_none(predict):
@@ -257,6 +304,16 @@ def test_what_has_changed_meanwhile_is_looked_at_again(stopped, films):
     mask = (radiographs.read(films / "p0.png").pixels <= DARK).astype(np.uint8)
     assert rows_of(done.directory / "submission.csv")[1]["EncodedPixels"] == rle.encode(mask)
     assert first
+
+
+def test_what_is_damaged_or_gone_meanwhile_is_written_again(stopped, predict, tmp_path):
+    whole = {path.name: path.read_bytes() for path in predict("whole").directory.iterdir()}
+    stopped(5)
+    (tmp_path / "out" / "p0_mask.png").unlink()
+    (tmp_path / "out" / "1.2.9_seg.dcm").write_bytes(b"")
+    done, rest = stopped(99)
+    assert rest == ["a.dcm", "p0.png", "p4.png", "p5.png"]
+    assert {path.name: path.read_bytes() for path in done.directory.iterdir()} == whole
 
 
 def test_other_settings_begin_anew(stopped):

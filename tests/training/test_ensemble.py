@@ -193,6 +193,11 @@ def test_folders_that_are_no_place_for_an_ensemble_stay_as_they_are(joined, reco
         ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x")), InferenceConfig(gate_dir=str(one)))
     with pytest.raises(InputError, match=r"expected a --split that no run was trained on\. Received: split=train, of"):
         ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "x"), split="train"), InferenceConfig())
+    (tmp_path / "rule.json").write_text("mine")
+    with pytest.raises(
+        InputError, match=r"rule\.json: expected a folder for an ensemble\. Received: a rule of another"
+    ):
+        ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path)), InferenceConfig())
     with pytest.raises(InputError, match=r"a,b: expected a folder of an ensemble without a comma in its name"):
         ensemble.join(EnsembleConfig(**settings, output_dir=str(tmp_path / "a,b")), InferenceConfig())
     assert not (one / "ensemble.flags").exists()
