@@ -127,9 +127,12 @@ def _logits_of(network: Network, heads: Sequence[str], *, in_pairs: bool) -> for
     if in_pairs:
         size = _even(max(2, network.per_image), max(2, _SMALL_PART_PX // px))
         return forward.in_parts(infer, size=size, at_once=devices.cores())
-    return lambda pictures: forward.in_parts(infer, size=_even(pictures.shape[0], _LARGE_PART_PX // px), at_once=1)(
-        pictures
-    )
+
+    def one_by_one(pictures: tf.Tensor) -> Any:
+        size = _even(pictures.shape[0], _LARGE_PART_PX // px)
+        return forward.in_parts(infer, size=size, at_once=1)(pictures)
+
+    return one_by_one
 
 
 def _even(count: int, most: int) -> int:

@@ -167,15 +167,11 @@ class Predictor:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return float32 probabilities [B, H, W, 1] for uint8 images [B, H, W, 1]; a gate has no part in them."""
         images = tf.convert_to_tensor(images)
-        if (
-            images.dtype != tf.uint8
-            or images.shape.rank != 4
-            or images.shape[-1] != 1
-            or not all(images.shape[1:3])
-            or images.shape[0] is None
-        ):
+        shape = images.shape
+        is_known = shape.rank == 4 and shape[0] is not None and all(shape[1:3])
+        if images.dtype != tf.uint8 or not is_known or shape[-1] != 1:
             raise ValueError(
-                f"expected images: uint8 [B, H, W, 1] of known size. Received: {images.dtype.name} {images.shape}"
+                f"expected images: uint8 [B, H, W, 1] of known size. Received: {images.dtype.name} {shape}"
             )
         if not images.shape[0]:
             raise ValueError("expected images: at least one. Received: none")
