@@ -138,8 +138,10 @@ def atomic(name: Name, *, ending: str = "") -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(str(target))
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # as of a disk that is full
+            error.filename = str(target)
         raise
 
 

@@ -1,5 +1,6 @@
 """Files appear whole or not at all; a walk finds them all. What holds for remote ones, too, is in test_remote.py."""
 
+import errno
 import inspect
 import os
 import socket
@@ -25,6 +26,16 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    def write():
+        with files.atomic(tmp_path / "a.txt"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(tmp_path / "a.txt")
 
 
 def test_the_file_is_not_there_before_it_is_whole(tmp_path):

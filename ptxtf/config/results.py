@@ -50,7 +50,7 @@ class MaskConfig:
             top_threshold=self.top_threshold,
             threshold=self.threshold,
         )
-        check(-1 <= self.min_area_px < 2**31, "min_area_px of -1 or more", min_area_px=self.min_area_px)
+        check(-1 <= self.min_area_px < 2**31, "min_area_px from -1 to below 2**31", min_area_px=self.min_area_px)
         has_no_area = self.min_area_px == 0 or (self.threshold and self.min_area_px < 0)
         check(
             not (self.top_threshold and has_no_area),

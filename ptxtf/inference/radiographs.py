@@ -67,7 +67,7 @@ def find(names: Sequence[str]) -> list[files.Path]:
         for path in _meant(name):
             if path.is_dir():
                 inner = sorted({*dicom.find(path), *images.find(path)})
-                found.extend(file for file in inner if file.is_file() and not file.name.endswith(WRITTEN_ENDINGS))
+                found.extend(file for file in inner if not file.name.endswith(WRITTEN_ENDINGS))
             else:
                 found.append(path)
     if not found:

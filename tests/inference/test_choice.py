@@ -309,7 +309,7 @@ def test_a_split_without_images_is_one_clear_line(films, tmp_path):
         ({"threshold": 1.0}, "threshold from 0 to below 1"),
         ({"threshold": float("nan")}, "threshold from 0 to below 1"),
         ({"top_threshold": -0.1}, "top_threshold from 0 to below 1"),
-        ({"min_area_px": -2}, "min_area_px of -1 or more"),
+        ({"min_area_px": -2}, "min_area_px from -1 to below"),
         ({"threshold": 0.5, "top_threshold": 0.4, "min_area_px": 9}, "top_threshold of at least threshold"),
         ({"threshold": 0.5, "top_threshold": 0.6}, "min_area_px above 0 with top_threshold"),
         ({"top_threshold": 0.6, "min_area_px": 0}, "min_area_px above 0 with top_threshold"),

@@ -1,6 +1,7 @@
 """Files, folders and patterns -> radiographs: what is found, what is read, what is refused."""
 
 import dataclasses
+import os
 
 import cv2
 import numpy as np
@@ -59,11 +60,14 @@ def test_what_a_prediction_wrote_into_a_folder_is_not_read_again(tmp_path):
     assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
 
 
-def test_odd_entries_of_a_folder_do_no_harm(tmp_path):
+def test_odd_entries_of_a_folder_do_no_harm_and_links_that_lead_nowhere_are_told(tmp_path):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
-    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png"]
+    os.mkfifo(tmp_path / "pipe.png")
+    assert radiographs.find([str(tmp_path)]) == [tmp_path / "a.png", tmp_path / "broken.png"]
+    with pytest.raises(InputError, match=r"broken\.png: "):
+        radiographs.read(tmp_path / "broken.png")
 
 
 def test_sixteen_bits_use_the_full_range(tmp_path):
