@@ -140,7 +140,7 @@ def atomic(name: Name, *, ending: str = "") -> Iterator[Path]:
         temporary.replace(str(target))
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # as of a disk that is full
+        if isinstance(error, OSError) and error.errno and not error.filename:  # as of a disk that is full
             error.filename = str(target)
         raise
 

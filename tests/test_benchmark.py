@@ -82,6 +82,7 @@ def check_clahe(figures: dict[str, dict]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_networks_train_and_predict_in_processes_of_their_own(tmp_path):
     saved = tmp_path / "figures.json"
     small = ["--backbone=tiny", "--image_size=64", "--batch_size=1", "--repeats=1", "--precision=float32"]
@@ -97,6 +98,7 @@ def test_networks_train_and_predict_in_processes_of_their_own(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_peer_that_ends_while_it_is_timed_is_left_out(tmp_path):
     peer = tmp_path / "python"
     peer.write_text("#!/bin/sh\necho 1.5\nread once\necho 0.25\nread twice\necho out of memory >&2\n")
@@ -111,6 +113,7 @@ def test_a_peer_that_ends_while_it_is_timed_is_left_out(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_input_is_compared_in_both_stored_forms_and_drawn(tmp_path):
     saved, drawn = tmp_path / "figures.json", tmp_path / "batch.png"
     small = ["--image_size=64", "--step_size=32", "--batch_size=2", "--files=4", "--turns=1", "--repeats=1"]
