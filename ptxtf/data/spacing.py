@@ -23,6 +23,9 @@ SQUEEZED_SHAPE = (1024, 1024)
 SQUEEZED_FACTOR = 2.5
 """How many pixels of the original, along a side, became one of them, as a rule."""
 
+_MOST_OBLONG = 4.0
+"""No detector's pixels are longer than so many times their width."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Spacing:
@@ -47,10 +50,6 @@ class Spacing:
 
 
 UNKNOWN = Spacing(math.nan, math.nan, "unknown")
-
-
-_MOST_OBLONG = 4.0
-"""No detector's pixels are longer than so many times their width."""
 
 
 def likely(stated_mm: Sequence[float] | None, shape: tuple[int, ...], *, factor: float = 0.0) -> Spacing:

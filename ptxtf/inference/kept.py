@@ -121,8 +121,7 @@ class Kept:
 
 def sizes(directory: files.Path, name: str) -> dict[str, int]:
     """Return the sizes in bytes of the files that a folder has of a radiograph, by their names."""
-    paths = [directory / f"{name}{ending}" for ending in radiographs.WRITTEN_ENDINGS]
-    return {path.name: path.stat().st_size for path in paths if path.is_file()}
+    return {path.name: path.stat().st_size for path in radiographs.results(directory, name) if path.is_file()}
 
 
 def is_begun(directory: files.Path) -> bool:

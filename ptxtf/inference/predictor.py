@@ -173,9 +173,9 @@ class Predictor:
             raise ValueError(
                 f"expected images: uint8 [B, H, W, 1] of known size. Received: {images.dtype.name} {shape}"
             )
-        if not images.shape[0]:
+        if not shape[0]:
             raise ValueError("expected images: at least one. Received: none")
-        size, original = (self.image_size, self.image_size), tuple(images.shape[1:3])
+        size, original = (self.image_size, self.image_size), tuple(shape[1:3])
         if original == size:
             return self._ask(images).probabilities
         found = self._ask(example.resize(images, size)).probabilities

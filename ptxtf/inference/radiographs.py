@@ -24,6 +24,11 @@ WRITTEN_ENDINGS = (MASK, OVERLAY, DICOM_MASK, DICOM_OVERLAY)
 _LONGEST = 160
 
 
+def results(directory: files.Path, name: str) -> list[files.Path]:
+    """Return the files that a prediction may write of a radiograph, by the name that its results have."""
+    return [directory / f"{name}{ending}" for ending in WRITTEN_ENDINGS]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Radiograph:
     """A radiograph and where it comes from.

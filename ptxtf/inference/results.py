@@ -13,7 +13,7 @@ again. What was stopped goes on: hidden files hold what was found, until all is 
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tqdm
 
@@ -176,20 +176,26 @@ def _read(
     for path in paths:
         try:
             radiograph = radiographs.read(path)
+            _check_place(radiograph, directory, names, inputs)
         except InputError as error:
             rejected.append((path, Image(rejected=str(error))))
             continue
-        first = names.setdefault(radiograph.name, path)
-        if first != path:
-            reason = f"{path}: expected results of another name than those of {first}. Received: {radiograph.name}"
-            rejected.append((path, Image(rejected=reason)))
-            continue
-        results = ((directory / f"{radiograph.name}{ending}").resolve() for ending in radiographs.WRITTEN_ENDINGS)
-        if in_the_way := next((inputs[result] for result in results if result in inputs), None):
-            reason = f"{path}: expected results that are written over none of the files. Received: {in_the_way}"
-            rejected.append((path, Image(rejected=reason)))
-            continue
         yield radiograph
+
+
+def _check_place(
+    radiograph: Radiograph, directory: files.Path, names: dict[str, files.Path], inputs: Mapping[files.Path, files.Path]
+) -> None:
+    """Note the name of a radiograph's results; raise InputError where another has it, or inputs are where they go."""
+    path = radiograph.path
+    first = names.setdefault(radiograph.name, path)
+    if first != path:
+        raise InputError(f"{path}: expected results of another name than those of {first}. Received: {radiograph.name}")
+    for result in radiographs.results(directory, radiograph.name):
+        if in_the_way := inputs.get(result.resolve()):
+            raise InputError(
+                f"{path}: expected results that are written over none of the files. Received: {in_the_way}"
+            )
 
 
 def _conclude(directory: files.Path, so_far: Kept, rule: masks.Rule) -> Results:
