@@ -411,6 +411,7 @@ def convert_all(films, records) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_way_leads_through_remote_folders(phantoms, tmp_path, remote, capsys):
     films = remote / "films"
     for path in files.walk(phantoms):

@@ -20,6 +20,7 @@ from ptxtf.models.convolution import (
     convolve_pixels,
     has_quicker_gradients,
     sum_by_case,
+    sums_by_channel,
 )
 from ptxtf.models.layers import (
     FusedBatchNormalization,
@@ -44,6 +45,7 @@ def twin(model: keras.Model, *, training: bool, fixed: bool = False) -> keras.Mo
       half precision products are too cheap for that.
     - In training, kernels' gradients are found by operations that are quicker on the processor at hand.
     - In prediction, batch normalization is folded into the convolution before it.
+    - A convolution of 3 x 3 to one channel is a sum of convolutions of one channel each.
     - Keras' own layers, as a loaded model has them, are computed as `ptxtf.models.layers` does it.
 
     Args:
@@ -123,6 +125,8 @@ class _Rewriting:
     def _pays(self, layer: layers.Conv2D) -> bool:
         """Return whether a convolution of a map as it is can do with other operations than its own."""
         if _is_half(layer) and (self._fixed or (self._training and _is_of_pixels(layer))):
+            return True
+        if _has_border(layer) and sums_by_channel(layer.filters, layer.compute_dtype):
             return True
         if self._training and _has_border(layer):
             return has_quicker_gradients(layer.kernel.shape[2], layer.compute_dtype)

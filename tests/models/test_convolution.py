@@ -43,8 +43,9 @@ def assert_same(function, oracle, images, kernel, *, dtype="float32", tolerance=
         np.testing.assert_allclose(tf.cast(found, tf.float64), expected, atol=tolerance * scale, rtol=0)
 
 
-# Channels that take each way to the kernel's gradient: many to few, few to many, and fewer than it is worth.
-@pytest.mark.parametrize(("channels", "filters"), [(64, 3), (32, 32), (33, 50), (5, 4)])
+# Channels that take each way to the kernel's gradient: many to few, few to many, and fewer than it is worth;
+# and one filter, for which channels are convolved one by one.
+@pytest.mark.parametrize(("channels", "filters"), [(64, 3), (32, 32), (33, 50), (5, 4), (3, 1), (64, 1)])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("avx512", [False, True])

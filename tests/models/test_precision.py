@@ -48,7 +48,11 @@ def test_loss_and_gradients_are_finite_for_empty_and_full_masks(name, size, prec
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "likeness"), [("mixed_float16", 0.9), ("mixed_bfloat16", 0.7)])
-@pytest.mark.parametrize("decoder", [unet, unet_plus_plus, fpn, deeplab_v3plus], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "decoder",
+    [unet, pytest.param(unet_plus_plus, marks=pytest.mark.long), fpn, deeplab_v3plus],
+    ids=lambda one: one.__name__,
+)
 def test_every_decoder_trains_under_xla_as_in_float32(decoder, precision, likeness):
     keras.utils.set_random_seed(0)
     images = tf.constant(np.random.default_rng(0).random((2, 64, 64, 1), np.float32))

@@ -135,6 +135,14 @@ def test_it_has_no_variables_of_its_own_and_fewer_layers_that_work():
     assert not kinds & {keras.layers.UpSampling2D, keras.layers.Concatenate}  # both would make the fine map
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_mask_s_logits_are_summed_channel_by_channel(training, precision):
+    model = models.unet("tiny", weights=None, precision=precision)
+    assert count_operations(model, training)["DepthwiseConv2dNative"] == 0
+    assert count_operations(twin(model, training=training), training)["DepthwiseConv2dNative"] == 1
+
+
 def test_what_the_twin_learns_the_model_knows():
     model = settled(models.unet("tiny", weights=None))
     predict = twin(model, training=False)

@@ -102,6 +102,7 @@ def assert_same_run(one, other, *, epochs):
     assert len(losses(one)) == epochs
 
 
+@pytest.mark.long
 def test_two_machines_equal_one_and_go_on_after_one_was_killed(records, tmp_path):
     train([records, tmp_path / "one", 3], machines=1)
     chief_printed, worker_printed = train([records, tmp_path / "two", 3], machines=2)

@@ -17,6 +17,7 @@ from tools.benchmark.table import Report
 _KERNELS = {
     "one weight": [(1, 1, 1, 1)],
     "1 channel": [(3, 3, 1, 1), (3, 3, 1, 1)],
+    "2 channels": [(3, 3, 1, 2), (3, 3, 2, 1)],
     "8 channels": [(3, 3, 1, 8), (3, 3, 8, 1)],
     "64 channels": [(3, 3, 1, 64), (3, 3, 64, 1)],
 }
