@@ -11,6 +11,9 @@ from ptxtf.inference import members
 from ptxtf.inference.network import Network
 from ptxtf.models.weights import load_model
 
+_MAX_SHOWN_PX = 2**30
+"""Of all pictures of an image: as float32 they take 4 GiB, and their logits as much again."""
+
 Adapt = Callable[[keras.Model, Precision], keras.Model]
 """Makes of a model, and the precision that it was trained in, the one that computes."""
 
@@ -62,7 +65,7 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
             f"{member.run_dir}: expected tiles (--tile_size, or patches as trained) no larger than its images "
             f"(--at_size). Received: tiles of {tiles.size} pixels, images of {image_size}"
         )
-    return Network(
+    network = Network(
         model=adapt(trained, settings.network.precision),
         config=settings.preprocessing,
         image_size=image_size,
@@ -71,6 +74,13 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
         views=preprocess.views_of(asked),
         xla=forward.use_xla(settings.training.xla),
     )
+    size = tiles.size if tiles else image_size
+    if network.per_image * size**2 > _MAX_SHOWN_PX:
+        raise InputError(
+            f"expected tiles and views (--tile_overlap, --tta_…) of at most {_MAX_SHOWN_PX} pixels for an image, as "
+            f"memory holds them all. Received: {network.per_image} pictures of {size} x {size} pixels"
+        )
+    return network
 
 
 def _load_epoch(model: keras.Model, member: members.Member) -> None:

@@ -151,6 +151,7 @@ def _read(folder: files.Path, asked: InferenceConfig) -> tuple[list[files.Path],
         (runs, written), rest = flags.parse([f"--flagfile={path.resolve()}"], RunsConfig, InferenceConfig)
         if rest:
             raise InputError(f"expected flags only. Received: {rest[0]!r}")
+        shares_of(len(runs.run_dir.split(",")), written)
     except InputError as error:
         raise InputError(str(error) if rundir.ENSEMBLE in str(error) else f"{path}: {error}") from None
     if written.gate_dir:

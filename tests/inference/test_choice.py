@@ -210,6 +210,14 @@ def test_an_overlap_needs_tiles(run):
         Predictor.load(run, config.InferenceConfig(tile_size=65))
 
 
+def test_more_tiles_than_memory_holds_are_refused(run):
+    """Along each side one of 1,024 pixels has (4,096 - 1,024) / 4 + 1 = 769 places."""
+    asked = config.InferenceConfig(at_size=4096, tile_size=1024, tile_overlap=1 - 4 / 1024)
+    message = r"at most 1073741824 pixels for an image, .* Received: 591361 pictures of 1024 x 1024 pixels"
+    with pytest.raises(InputError, match=message):
+        Predictor.load(run, asked)
+
+
 def test_a_choice_in_words():
     assert str(choice.Choice(**STORED)) == (
         "threshold 0.25, none below 40 px at 0.75 or more (chosen on val): "

@@ -92,6 +92,7 @@ def test_an_empty_name_is_told(names):
     [
         ("hello", "ensemble.flags: expected flags only"),
         ("--tile_overlap=7", "ensemble.flags: expected tile_overlap"),
+        ("--member_weights=1,2", "ensemble.flags: expected --member_weights for 1 runs"),
     ],
 )
 def test_a_spoiled_flag_file_is_named(run, tmp_path, line, message):
