@@ -1,5 +1,5 @@
 # make demo       set up, make phantoms, convert, train, evaluate, predict, and say where the pictures are
-# make test       set up and run every test
+# make test       set up and run every test but those of test-long
 # make test-long  what takes minutes: grids of networks, among them the study's in small size
 # make test-exhaustive  what takes an hour and more: every backbone at 1024² in half precision
 # make test-tfio  the same for the extra tfio, in an environment of its own: TensorFlow 2.17, Python 3.10 to 3.12

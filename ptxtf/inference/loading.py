@@ -58,7 +58,8 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
     tiles = preprocess.tiles_of(settings.preprocessing, asked)
     if member.epoch is not None:
         _load_epoch(trained, member)
-    _check_input(trained, path, tiles.size if tiles else image_size)
+    shown_size = tiles.size if tiles else image_size
+    _check_input(trained, path, shown_size)
     preprocess.check_tile_grid(settings.preprocessing, image_size=(image_size, image_size))
     if tiles and tiles.size > image_size:
         raise InputError(
@@ -74,11 +75,10 @@ def _network(member: members.Member, asked: InferenceConfig, adapt: Adapt) -> Ne
         views=preprocess.views_of(asked),
         xla=forward.use_xla(settings.training.xla),
     )
-    size = tiles.size if tiles else image_size
-    if network.per_image * size**2 > _MAX_SHOWN_PX:
+    if network.per_image * shown_size**2 > _MAX_SHOWN_PX:
         raise InputError(
             f"expected tiles and views (--tile_overlap, --tta_…) of at most {_MAX_SHOWN_PX} pixels for an image, as "
-            f"memory holds them all. Received: {network.per_image} pictures of {size} x {size} pixels"
+            f"memory holds them all. Received: {network.per_image} pictures of {shown_size} x {shown_size} pixels"
         )
     return network
 

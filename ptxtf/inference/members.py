@@ -151,13 +151,14 @@ def _read(folder: files.Path, asked: InferenceConfig) -> tuple[list[files.Path],
         (runs, written), rest = flags.parse([f"--flagfile={path.resolve()}"], RunsConfig, InferenceConfig)
         if rest:
             raise InputError(f"expected flags only. Received: {rest[0]!r}")
-        shares_of(len(runs.run_dir.split(",")), written)
+        names = runs.run_dir.split(",")
+        shares_of(len(names), written)
     except InputError as error:
         raise InputError(str(error) if rundir.ENSEMBLE in str(error) else f"{path}: {error}") from None
     if written.gate_dir:
         written = dataclasses.replace(written, gate_dir=str(_absolute(written.gate_dir, folder)))
     given = {name: value for name, value in vars(asked).items() if value != getattr(InferenceConfig, name)}
-    return [_absolute(name, folder) for name in runs.run_dir.split(",")], dataclasses.replace(written, **given)
+    return [_absolute(name, folder) for name in names], dataclasses.replace(written, **given)
 
 
 def _runs(folder: files.Path) -> list[files.Path]:
